@@ -1,0 +1,3 @@
+"""End ActivitySmith Live Activity streams from Airflow, Prefect or any Python."""
+
+__version__ = "0.1.0"

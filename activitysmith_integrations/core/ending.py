@@ -1,0 +1,73 @@
+"""How a wrapper ends a stream: what every engine's operator, task and callback decide alike. Pure.
+
+A durable wrapper (operator, task) raises, so that its engine delivers. A callback never raises and has
+little time, so it sends the best picture it can and says in one line what became of it.
+"""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from activitysmith_integrations.core.errors import (
+    ActivitySmithError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from activitysmith_integrations.core.models import EndStreamRequest, EndStreamResponse
+from activitysmith_integrations.core.outcome import EndOptions, RunOutcome, end_request
+from activitysmith_integrations.core.retry import RetryPolicy
+
+CALLBACK_SECONDS = 10.0
+# Airflow kills a DAG's callbacks after 50 s and all that wait behind them; Prefect kills none and waits.
+# A second is left for what a callback does beside the call.
+CALLBACK_RETRY = RetryPolicy(max_retries=4, initial_delay=0.3, max_delay=2.0, max_elapsed=CALLBACK_SECONDS - 1)
+
+
+def plan(outcome: RunOutcome, options: EndOptions | None) -> tuple[dict[str, Any], InvalidRequestError | None]:
+    """The members to end a stream with from a callback.
+
+    Args:
+        outcome: What happened.
+        options: What the user said about it.
+
+    Returns:
+        The members, and the error in the options if they cannot be used. The members are then those
+        without options: a typing error must not leave a stream running.
+    """
+    try:
+        members = end_request(outcome, options)
+        EndStreamRequest(**members)
+    except InvalidRequestError as error:
+        return end_request(outcome), error
+    return members, None
+
+
+def nothing_left(stream_key: str) -> EndStreamResponse:
+    """The answer that a durable wrapper gives where the service knows no such stream."""
+    return EndStreamResponse(
+        success=True,
+        operation="ended",
+        stream_key=stream_key,
+        timestamp=datetime.now(UTC),
+        activity_id=None,
+        ignored=True,
+        message="The service knows no such stream: nothing was left to end.",
+    )
+
+
+def report(stream_key: str, came_of_it: EndStreamResponse | Exception) -> tuple[int, str]:
+    """The level and the one line to log about an end.
+
+    Args:
+        stream_key: The stream.
+        came_of_it: The answer, or what went wrong.
+    """
+    name = f"Live Activity stream {stream_key!r}"
+    if isinstance(came_of_it, EndStreamResponse):
+        inactive = came_of_it.activity_id is None or came_of_it.ignored
+        return logging.INFO, f"{name} was already inactive." if inactive else f"Ended {name}."
+    if isinstance(came_of_it, NotFoundError):
+        return logging.INFO, f"{name} is not known to ActivitySmith: nothing to end. Was it started with this key?"
+    if isinstance(came_of_it, ActivitySmithError):
+        return logging.ERROR, f"{name} was not ended: {came_of_it}"
+    return logging.ERROR, f"{name} was not ended: {type(came_of_it).__name__}: {came_of_it}"
