@@ -29,6 +29,7 @@ from activitysmith_integrations.core.models import (
     AlertPayload,
     AlertState,
     Badge,
+    Color,
     ContentState,
     EndStreamRequest,
     EndStreamResponse,
@@ -45,7 +46,15 @@ from activitysmith_integrations.core.models import (
     ValueState,
     WebhookAction,
 )
-from activitysmith_integrations.core.outcome import EndOptions, RunOutcome, check_options, end_request
+from activitysmith_integrations.core.outcome import (
+    EndOptions,
+    FailureForm,
+    Result,
+    RunOutcome,
+    SuccessForm,
+    check_options,
+    end_request,
+)
 from activitysmith_integrations.core.retry import RetryPolicy
 
 __all__ = [
@@ -64,10 +73,12 @@ __all__ = [
     "BadRequestError",
     "Badge",
     "BillingError",
+    "Color",
     "ContentState",
     "EndOptions",
     "EndStreamRequest",
     "EndStreamResponse",
+    "FailureForm",
     "Icon",
     "InvalidRequestError",
     "InvalidResponseError",
@@ -79,6 +90,7 @@ __all__ = [
     "PermissionDeniedError",
     "ProgressState",
     "RateLimitError",
+    "Result",
     "RetryPolicy",
     "RunOutcome",
     "SegmentedProgressState",
@@ -87,6 +99,7 @@ __all__ = [
     "StatsState",
     "StreamRequest",
     "StreamResponse",
+    "SuccessForm",
     "TimerState",
     "ValueState",
     "WebhookAction",

@@ -1,0 +1,228 @@
+"""An Airflow callback's context, whatever its shape, becomes a RunOutcome.
+
+The shapes (Airflow 3.1 to 3.3): a task's callback on the worker, or in the dag-processor for a task that was
+killed; a DAG's callback in the dag-processor, with or without a task instance; a deadline's, whose ``dag_run``
+is a REST document; ``dag.test()``, in whatever process called it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+from activitysmith_integrations.airflow.compat import conf
+from activitysmith_integrations.core import Result, RunOutcome
+
+_BY_REASON: dict[str, Result] = {"success": "succeeded", "timed_out": "timed_out"}
+_BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
+_FAILED = ("failed", "upstream_failed")
+_SETTLED = ("success", "skipped")
+
+
+def normalized(context: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which templates find ``dag``, ``dag_run``, ``run_id`` whatever the callback was given.
+
+    Args:
+        context: What Airflow gave; it is not changed.
+    """
+    known = dict(context)
+    document = known.get("dag_run")
+    if isinstance(document, Mapping):
+        # A deadline's: the run's id is called dag_run_id there, and moments are strings.
+        known["dag_run"] = SimpleNamespace(**{**document, "run_id": document.get("dag_run_id")})
+    dag_run, dag = known.get("dag_run"), known.get("dag")
+    dag_id = getattr(dag, "dag_id", None) or getattr(dag_run, "dag_id", None)
+    run_id = known.get("run_id") or getattr(dag_run, "run_id", None)
+    if dag is None:
+        known["dag"] = SimpleNamespace(dag_id=dag_id)
+    if dag_run is None:
+        known["dag_run"] = SimpleNamespace(dag_id=dag_id, run_id=run_id)
+    known["run_id"] = run_id
+    return known
+
+
+def result(context: Mapping[str, Any]) -> Result | None:
+    """How the run or task of a context ended; None if it goes on (it starts, or it will be tried again).
+
+    Args:
+        context: A normalized context.
+    """
+    if "reason" in context:
+        return _BY_REASON.get(str(context["reason"]), "failed")
+    if "deadline" in context:
+        return "timed_out"
+    ti = context.get("task_instance")
+    state = _text(getattr(ti, "state", None))
+    if state in _BY_STATE:
+        ended = _BY_STATE[state]
+        return "timed_out" if ended == "failed" and _is_timeout(context.get("exception")) else ended
+    if state is not None:
+        return None
+    if ti is None:
+        return _BY_STATE.get(_text(getattr(context.get("dag_run"), "state", None)) or "", "failed")
+    # A task that was killed: the dag-processor runs its callback and does not say which.
+    return None if getattr(ti, "try_number", 0) <= (getattr(ti, "max_tries", None) or 0) else "failed"
+
+
+def outcome(context: Mapping[str, Any], ended_as: Result) -> RunOutcome:
+    """What happened, as far as a callback can know it without asking anything that may hang.
+
+    Args:
+        context: A normalized context.
+        ended_as: How it ended.
+    """
+    dag = context["dag"]
+    ti = context.get("task_instance")
+    of_a_task = ti is not None and "reason" not in context
+    if ended_as == "succeeded":
+        # A successful run is complete without a look at its tasks; a task's success says nothing of the rest.
+        total = None if of_a_task else _count(dag)
+        return _outcome(context, ended_as, done=total, total=total)
+    states = task_states(ti, dag.dag_id, context["run_id"])
+    failed = _label(ti) if ti is not None and ended_as != "timed_out" else None
+    if failed is not None and not of_a_task and states.get(_state_key(ti), "failed") not in _FAILED:
+        failed = None
+    if of_a_task and ti is not None:
+        failed = _label(ti)
+        states = {**states, _state_key(ti): "failed"} if states else states
+    return _with_states(context, ended_as, states, failed)
+
+
+def outcome_so_far(context: Mapping[str, Any], task_id: str, not_counted: Iterable[str]) -> RunOutcome:
+    """What happened so far, for a task that ends the stream.
+
+    Args:
+        context: A normalized context.
+        task_id: That task.
+        not_counted: Tasks that come after it.
+    """
+    states = task_states(context.get("task_instance"), context["dag"].dag_id, context["run_id"])
+    task_ids = set(getattr(context["dag"], "task_ids", ()))
+    apart = {task_id, *not_counted}
+    counted = {key: state for key, state in states.items() if _task_id(key, task_ids) not in apart}
+    ended_as: Result = "failed" if any(state in _FAILED for state in counted.values()) else "succeeded"
+    return _with_states(context, ended_as, counted, None)
+
+
+def task_states(ti: Any, dag_id: str | None, run_id: str | None) -> dict[str, str]:
+    """The state of every task instance of a run, by ``task_id`` or ``task_id_mapindex``; empty where unknown.
+
+    This asks Airflow in a way that answers on workers and in the dag-processor alike.
+    """
+    if ti is None or not dag_id or not run_id:
+        return {}
+    try:
+        found = ti.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+    except Exception:
+        # dag.test() calls DAG callbacks where there is nobody to ask (NameError in 3.3).
+        return {}
+    return {key: _text(state) or "none" for key, state in found.items() if _text(state) != "removed"}
+
+
+def _with_states(
+    context: Mapping[str, Any], ended_as: Result, states: Mapping[str, str], failed_step: str | None
+) -> RunOutcome:
+    if not states:
+        return _outcome(context, ended_as, failed_step=failed_step)
+    count = Counter(states.values())
+    # A DAG's timeout sets what is unfinished to skipped, so there skipped is not done.
+    settled = ("success",) if ended_as == "timed_out" else _SETTLED
+    done = sum(count[state] for state in settled)
+    if failed_step is None and ended_as == "failed":
+        failed_step = _first_failed(context["dag"], states)
+    return _outcome(context, ended_as, done=done, total=len(states), failed_step=failed_step)
+
+
+def _outcome(
+    context: Mapping[str, Any],
+    ended_as: Result,
+    *,
+    done: int | None = None,
+    total: int | None = None,
+    failed_step: str | None = None,
+) -> RunOutcome:
+    dag_run, ti, error = context["dag_run"], context.get("task_instance"), context.get("exception")
+    ended_at = getattr(dag_run, "end_date", None) or getattr(ti, "end_date", None)
+    dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    return RunOutcome(
+        pipeline=dag_id or "",
+        result=ended_as,
+        run=run_id,
+        engine="airflow",
+        steps_done=done,
+        steps_total=total,
+        failed_step=failed_step,
+        started_at=_moment(getattr(dag_run, "start_date", None)),
+        ended_at=_moment(ended_at) or datetime.now(UTC),
+        url=_run_url(dag_id, run_id),
+        error_type=type(error).__name__ if isinstance(error, BaseException) else None,
+        error_text=str(error) if error is not None else None,
+    )
+
+
+def _run_url(dag_id: str | None, run_id: str | None) -> str | None:
+    base_url = conf.get("api", "base_url", fallback=None)
+    if not base_url or not dag_id or not run_id:
+        return None
+    return f"{base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
+
+
+def _count(dag: Any) -> int | None:
+    return len(getattr(dag, "task_ids", ())) or None
+
+
+def _is_timeout(error: object) -> bool:
+    return type(error).__name__ == "AirflowTaskTimeout"
+
+
+def _text(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def _map_index(ti: Any) -> int:
+    index = getattr(ti, "map_index", -1)
+    return -1 if index is None else int(index)
+
+
+def _label(ti: Any) -> str:
+    index = _map_index(ti)
+    return str(ti.task_id) if index < 0 else f"{ti.task_id}[{index}]"
+
+
+def _state_key(ti: Any) -> str:
+    index = _map_index(ti)
+    return str(ti.task_id) if index < 0 else f"{ti.task_id}_{index}"
+
+
+def _task_id(key: str, task_ids: Iterable[str]) -> str:
+    """The task of a key of ``task_states``: Airflow joins a mapped one's index to it with an underscore."""
+    task_id, _, index = key.rpartition("_")
+    return task_id if key not in task_ids and index.isdigit() and task_id in task_ids else key
+
+
+def _first_failed(dag: Any, states: Mapping[str, str]) -> str | None:
+    """The failed task that comes first in the DAG, as ``task`` or ``task[index]``."""
+    order = _order(dag)
+    failed = [key for key, state in states.items() if state == "failed"]
+    if not failed:
+        return None
+    first = min(failed, key=lambda key: order.index(task_id) if (task_id := _task_id(key, order)) in order else -1)
+    task_id = _task_id(first, order)
+    return first if task_id == first else f"{task_id}[{first[len(task_id) + 1 :]}]"
+
+
+def _order(dag: Any) -> list[str]:
+    if hasattr(dag, "topological_sort"):
+        return [task.task_id for task in dag.topological_sort()]
+    return list(getattr(dag, "task_ids", ()))
+
+
+def _moment(value: Any) -> datetime | None:
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,192 @@
+"""A Connection becomes a client."""
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from airflow.sdk import BaseHook
+
+from activitysmith_integrations.core import (
+    ActivitySmithClient,
+    ActivitySmithError,
+    AsyncActivitySmithClient,
+    EndStreamResponse,
+    InvalidRequestError,
+    NotFoundError,
+    RetryPolicy,
+    StreamResponse,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+_TEST_RETRY = RetryPolicy(max_retries=1, max_elapsed=10)
+
+
+class _ClientOptions(TypedDict, total=False):
+    api_key: str
+    base_url: str | None
+    timeout: float
+    retry: RetryPolicy
+
+
+class ActivitySmithHook(BaseHook):
+    """Ends, starts and updates Live Activity streams with an Airflow connection's key.
+
+    The connection's type is ``activitysmith``. Its password is the API key; its host the base URL with scheme
+    and path, empty for the service's own; the extras ``timeout`` (seconds for each step of one attempt) and
+    ``max_retries`` (0 = never) are optional.
+
+    Args:
+        activitysmith_conn_id: The connection's id.
+        retry: How long and how often a call repeats itself, instead of the default and the connection's
+            ``max_retries``.
+    """
+
+    conn_name_attr = "activitysmith_conn_id"
+    default_conn_name = "activitysmith_default"
+    conn_type = "activitysmith"
+    hook_name = "ActivitySmith"
+
+    def __init__(
+        self, activitysmith_conn_id: str = default_conn_name, *, retry: RetryPolicy | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.activitysmith_conn_id = activitysmith_conn_id
+        self.retry = retry
+
+    def get_conn(self) -> ActivitySmithClient:
+        """The client for the connection; use it in a ``with`` block to make many calls over one connection.
+
+        Raises:
+            AirflowNotFoundException: There is no such connection.
+            InvalidRequestError: The connection cannot be used; the message names it and the field.
+        """
+        return self._client
+
+    @functools.cached_property
+    def _client(self) -> ActivitySmithClient:
+        return ActivitySmithClient(**self._options())
+
+    def end_stream(self, stream_key: str, **members: Any) -> EndStreamResponse:
+        """End a stream.
+
+        Args:
+            stream_key: The stream.
+            members: As for :meth:`ActivitySmithClient.end_stream`, which also says what is raised.
+        """
+        with self.get_conn() as client:
+            return client.end_stream(stream_key, **members)
+
+    def stream(self, stream_key: str, **members: Any) -> StreamResponse:
+        """Start or update a stream.
+
+        Args:
+            stream_key: The stream.
+            members: As for :meth:`ActivitySmithClient.stream`, which also says what is raised.
+        """
+        with self.get_conn() as client:
+            return client.stream(stream_key, **members)
+
+    async def async_end_stream(self, stream_key: str, **members: Any) -> EndStreamResponse:
+        """As :meth:`end_stream`, for the triggerer."""
+        async with await self._async_client() as client:
+            return await client.end_stream(stream_key, **members)
+
+    async def async_stream(self, stream_key: str, **members: Any) -> StreamResponse:
+        """As :meth:`stream`, for the triggerer."""
+        async with await self._async_client() as client:
+            return await client.stream(stream_key, **members)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether the service accepts the key: ends a stream that cannot exist and reads the answer.
+
+        Nothing that anybody has is touched, and the message never holds the key.
+        """
+        try:
+            options = self._options()
+            options["retry"] = _TEST_RETRY
+            with ActivitySmithClient(**options) as client:
+                client.end_stream(f"connection-test-{uuid4().hex}")
+        except NotFoundError:
+            pass  # the key was accepted, and the stream is rightly unknown
+        except ActivitySmithError as error:
+            return False, str(error)
+        return True, "ActivitySmith accepts the API key."
+
+    async def _async_client(self) -> AsyncActivitySmithClient:
+        # The SDK's own asynchronous look-up deadlocks before 3.3.2, where it masks secrets synchronously; from
+        # an asgiref thread the synchronous one is safe in every version.
+        from asgiref.sync import sync_to_async
+
+        return AsyncActivitySmithClient(**await sync_to_async(self._options)())
+
+    def _options(self) -> _ClientOptions:
+        options = client_options(self.get_connection(self.activitysmith_conn_id))
+        if self.retry is not None:
+            options["retry"] = self.retry
+        return options
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """The connection form of Airflow 3.1; later versions read the provider's own description."""
+        from activitysmith_integrations.airflow.provider_info import get_provider_info
+
+        behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+        # Without form fields of their own, timeout and retries are written into the extra.
+        shown = [name for name in behaviour["hidden-fields"] if name != "extra"]
+        return {
+            "hidden_fields": shown,
+            "relabeling": behaviour["relabeling"],
+            "placeholders": {**behaviour["placeholders"], "extra": '{"timeout": 10, "max_retries": 4}'},
+        }
+
+
+def client_options(connection: "Connection") -> _ClientOptions:
+    """What a connection says about a client, whether it came from a form, JSON or a URI.
+
+    Raises:
+        InvalidRequestError: A field cannot be used; the message names the connection and the field.
+    """
+    try:
+        if not connection.password:
+            raise InvalidRequestError(("password", "is empty; it is where the API key goes"))
+        options: _ClientOptions = {"api_key": connection.password, "base_url": _base_url(connection)}
+        extra = connection.extra_dejson
+        if extra.get("timeout") not in (None, ""):
+            options["timeout"] = _number("timeout", extra["timeout"])
+        if extra.get("max_retries") not in (None, ""):
+            retries = _number("max_retries", extra["max_retries"])
+            if not retries.is_integer():
+                raise InvalidRequestError(("max_retries", f"{extra['max_retries']!r} is not a whole number"))
+            options["retry"] = dataclasses.replace(RetryPolicy(), max_retries=int(retries))
+        # The client knows the remaining rules; making one opens no connection.
+        ActivitySmithClient(**options)
+    except InvalidRequestError as error:
+        raise error.within(f"connection {connection.conn_id!r}") from None
+    return options
+
+
+def _base_url(connection: "Connection") -> str | None:
+    """The base URL from a whole one in the host, or from the parts that a connection URI is cut into."""
+    if not connection.host:
+        return None
+    scheme, _, rest = connection.host.rpartition("://")
+    netloc, slash, path = rest.partition("/")
+    if connection.port and urlsplit(f"//{netloc}").port is None:
+        netloc = f"{netloc}:{connection.port}"
+    if connection.schema and not path.strip("/"):
+        slash, path = "/", connection.schema
+    return f"{scheme or 'https'}://{netloc}{slash}{path}"
+
+
+def _number(field: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number < float("inf"):
+        raise InvalidRequestError((field, f"{value!r} is not a number of 0 or more"))
+    return number

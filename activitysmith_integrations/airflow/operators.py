@@ -1,0 +1,199 @@
+"""The operator: the durable way to end a stream."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+
+from activitysmith_integrations.airflow import context as contexts
+from activitysmith_integrations.airflow import rendering
+from activitysmith_integrations.airflow.compat import AirflowFailException, conf
+from activitysmith_integrations.airflow.hooks import ActivitySmithHook
+from activitysmith_integrations.core import (
+    ActionInput,
+    AlertInput,
+    APIStatusError,
+    Color,
+    EndStreamRequest,
+    EndStreamResponse,
+    FailureForm,
+    InvalidRequestError,
+    MetadataInput,
+    NotFoundError,
+    RateLimitError,
+    StateInput,
+    SuccessForm,
+    end_request,
+    nothing_left,
+    report,
+    stream_key,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# Somebody has to change something before these can succeed.
+_FAIL_AT_ONCE = frozenset({400, 401, 402, 403})
+
+
+class ActivitySmithEndStreamOperator(BaseOperator):
+    """Ends a Live Activity stream, and makes sure that it ends.
+
+    Put it last with ``trigger_rule="all_done"``, or make it a teardown: without a ``content_state`` it looks at
+    the run's tasks and shows what happened. Itself and what comes after it are not counted.
+
+    A fault that can pass is left to Airflow's own retries, so give it some (``retries=3``). One that cannot
+    (a refused request or key) fails the task at once. When the service asks to wait longer than a task should
+    hold its slot, the task is deferred if *deferrable*, else it fails with the wait in its message;
+    ``ActivitySmithRetryPolicy`` makes Airflow 3.3 wait exactly that long.
+
+    All arguments but *deferrable* and *missing_ok* are templated.
+
+    Args:
+        stream_key: The stream; made from the DAG's id where left out.
+        content_state: A whole state of your own instead of the picture of what happened.
+        on_success: ``segmented_progress`` (default) or ``progress``.
+        on_failure: ``alert`` (default), ``segmented_progress`` or ``progress``.
+        title: First line instead of the DAG's id.
+        subtitle: Second line instead of the duration.
+        success_color: Green by default.
+        failure_color: Red by default.
+        success_auto_dismiss_minutes: Minutes that a success stays on screen; iOS's own two by default.
+        failure_auto_dismiss_minutes: Minutes that a failure stays; 240 by default.
+        action: A button instead of the one that opens a failed run's page.
+        secondary_action: A second button.
+        alert: A banner instead of the one for failures.
+        tags: Tags beside the engine's name.
+        metadata: Metadata beside engine, pipeline, run and result.
+        missing_ok: Whether a stream that the service does not know counts as ended.
+        deferrable: Whether to leave the worker while the service asks to wait; the default is
+            ``[operators] default_deferrable``.
+        activitysmith_conn_id: The connection.
+        kwargs: As for every operator.
+
+    Returns:
+        The service's answer as plain JSON.
+    """
+
+    template_fields: Sequence[str] = (
+        "stream_key",
+        "activitysmith_conn_id",
+        *(name for name in rendering.OPTIONS if name != "include_error"),
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "content_state": "json",
+        "action": "json",
+        "secondary_action": "json",
+        "alert": "json",
+        "metadata": "json",
+    }
+    ui_color = "#d7f0dd"
+
+    # A task that ends a stream has no exception to show: that of the failed task stayed in its process.
+    include_error = None
+
+    def __init__(
+        self,
+        *,
+        stream_key: str | None = None,
+        content_state: StateInput | None = None,
+        on_success: SuccessForm | None = None,
+        on_failure: FailureForm | None = None,
+        title: str | None = None,
+        subtitle: str | None = None,
+        success_color: Color | None = None,
+        failure_color: Color | None = None,
+        success_auto_dismiss_minutes: int | str | None = None,
+        failure_auto_dismiss_minutes: int | str | None = None,
+        action: ActionInput | None = None,
+        secondary_action: ActionInput | None = None,
+        alert: AlertInput | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: MetadataInput | None = None,
+        missing_ok: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stream_key = stream_key
+        self.content_state = rendering.plain(content_state)
+        self.on_success = on_success
+        self.on_failure = on_failure
+        self.title = title
+        self.subtitle = subtitle
+        self.success_color = success_color
+        self.failure_color = failure_color
+        self.success_auto_dismiss_minutes = success_auto_dismiss_minutes
+        self.failure_auto_dismiss_minutes = failure_auto_dismiss_minutes
+        self.action = rendering.plain(action)
+        self.secondary_action = rendering.plain(secondary_action)
+        self.alert = rendering.plain(alert)
+        self.tags = tags
+        self.metadata = metadata
+        self.missing_ok = missing_ok
+        self.deferrable = deferrable
+        self.activitysmith_conn_id = activitysmith_conn_id
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """End the stream.
+
+        Args:
+            context: Airflow's.
+
+        Raises:
+            AirflowFailException: The request, the key or the account has to change first.
+            RateLimitError: The service asks to wait longer than this call may take.
+            APIStatusError: The service failed.
+            APIConnectionError: No answer arrived.
+            NotFoundError: The service does not know the stream, and *missing_ok* is off.
+        """
+        known = contexts.normalized(context)
+        try:
+            key = self.stream_key if self.stream_key is not None else stream_key(self.dag_id)
+            members = self._members(known)
+            answer = self._end(key, members)
+        except InvalidRequestError as error:
+            raise AirflowFailException(str(error)) from error
+        except RateLimitError as error:
+            if self.deferrable and error.retry_after is not None:
+                self._come_back_after(error.retry_after)
+            raise
+        except APIStatusError as error:
+            if error.status_code in _FAIL_AT_ONCE:
+                raise AirflowFailException(str(error)) from error
+            raise
+        return answer.to_json()
+
+    def resume(self, context: "Context", event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """End the stream after the wait that the service asked for.
+
+        Args:
+            context: Airflow's.
+            event: The trigger's; it says nothing of use.
+        """
+        return self.execute(context)
+
+    def _members(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        outcome = contexts.outcome_so_far(context, self.task_id, self.get_flat_relative_ids(upstream=False))
+        members = end_request(outcome, rendering.options_of(self))
+        EndStreamRequest(**members)
+        return members
+
+    def _end(self, key: str, members: dict[str, Any]) -> EndStreamResponse:
+        try:
+            answer = ActivitySmithHook(self.activitysmith_conn_id).end_stream(key, **members)
+        except NotFoundError as error:
+            if not self.missing_ok:
+                raise
+            self.log.log(*report(key, error))
+            return nothing_left(key)
+        self.log.log(*report(key, answer))
+        return answer
+
+    def _come_back_after(self, seconds: float) -> None:
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        self.log.info("ActivitySmith asks to wait %.0f s; the task is deferred for that long.", seconds)
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="resume")

@@ -1,0 +1,88 @@
+"""Templates, without the engine's traps: nothing is rendered in place, nothing missing becomes empty."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from activitysmith_integrations.core import EndOptions
+
+_NUMBERS = frozenset(
+    {
+        "auto_dismiss_minutes",
+        "auto_dismiss_seconds",
+        "current_step",
+        "duration_seconds",
+        "failure_auto_dismiss_minutes",
+        "number_of_steps",
+        "percentage",
+        "success_auto_dismiss_minutes",
+        "upper_limit",
+    }
+)
+_BOOLEANS = frozenset({"counts_down", "include_error", "is_running"})
+
+OPTIONS: tuple[str, ...] = tuple(EndOptions.__annotations__)
+
+
+def plain(value: Any) -> Any:
+    """A model as the mapping it stands for, so that templates in it are found and it can be stored as JSON."""
+    return value.to_wire() if hasattr(value, "to_wire") else value
+
+
+def options_of(owner: object) -> EndOptions:
+    """The options that an operator or notifier was given, under the names of :class:`EndOptions`."""
+    given = {name: getattr(owner, name) for name in OPTIONS}
+    return typed({name: value for name, value in given.items() if value is not None})
+
+
+def typed(options: Mapping[str, Any]) -> EndOptions:
+    """The options with the strings that Jinja makes of numbers and booleans turned back.
+
+    Args:
+        options: Rendered options.
+    """
+    found: Any = {name: _typed(name, value) for name, value in options.items()}
+    state = found.get("content_state")
+    if isinstance(state, Mapping):
+        members = {name: _typed(name, value) for name, value in state.items()}
+        if members.get("type") == "progress" and "value" in members:
+            members["value"] = _number(members["value"])
+        found["content_state"] = members
+    return found  # type: ignore[no-any-return]
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name in _NUMBERS:
+        return _number(value)
+    if name in _BOOLEANS and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower(), value)
+    return value
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value  # the models say what is wrong with it
+
+
+def render(value: Any, context: Mapping[str, Any], environment: Any) -> Any:
+    """The value with all templates in it rendered; the value itself stays as it is.
+
+    Args:
+        value: A string, or lists and mappings of strings.
+        context: What templates can name.
+        environment: The Jinja environment.
+    """
+    if isinstance(value, str):
+        if "{{" not in value and "{%" not in value:
+            return value
+        return environment.from_string(value).render(context)
+    if isinstance(value, Mapping):
+        return {name: render(member, context, environment) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [render(member, context, environment) for member in value]
+    return value

@@ -1,0 +1,35 @@
+"""A task ends the stream, and Airflow's retries make sure that it does.
+
+What: the last task looks at the run and shows what happened: green when every step is complete, a red alert that
+names the failed step otherwise. As a teardown it runs in any case, and a run that failed stays failed.
+When: you would rather see a failed task than a picture that never ended.
+Needs: the connection ``activitysmith_default``.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, task
+
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+
+with DAG("example_operator_at_the_end", schedule=None, params={"fail": False}, tags=["example"]):
+
+    @task
+    def extract() -> list[int]:
+        return [1, 2, 3]
+
+    @task
+    def load(rows: list[int], params: dict[str, bool]) -> None:
+        if params["fail"]:
+            raise RuntimeError("the warehouse said no")
+
+    @task
+    def publish() -> None:
+        print("published")
+
+    end_stream = ActivitySmithEndStreamOperator(
+        task_id="end_stream",
+        retries=3,
+        retry_delay=timedelta(seconds=30),
+    ).as_teardown()
+    load(extract()) >> publish() >> end_stream

@@ -1,0 +1,317 @@
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.bases.operator import BaseOperator
+from support.sandbox import KEY, Sandbox
+
+from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier, end_activitysmith_stream
+from activitysmith_integrations.core import AlertState, InvalidRequestError
+
+BEGAN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+TOOK = timedelta(minutes=3, seconds=10)
+
+
+def _dag(dag_id: str = "nightly") -> DAG:
+    with DAG(dag_id, schedule=None) as dag:
+        BaseOperator(task_id="extract") >> BaseOperator(task_id="load") >> BaseOperator(task_id="publish")
+    return dag
+
+
+def _dag_run(run_id: str, **more: Any) -> SimpleNamespace:
+    return SimpleNamespace(dag_id="nightly", run_id=run_id, start_date=BEGAN, **more)
+
+
+def _ti(task_id: str, states: dict[str, str] | None = None, **more: Any) -> SimpleNamespace:
+    def get_task_states(dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        if states is None:
+            raise NameError("SUPERVISOR_COMMS")
+        return {run_ids[0]: states}
+
+    return SimpleNamespace(task_id=task_id, map_index=-1, get_task_states=get_task_states, **more)
+
+
+COMPLETE = {"type": "segmented_progress", "number_of_steps": 3, "current_step": 3}
+STATES = {"extract": "success", "load": "failed", "publish": "upstream_failed"}
+
+
+def dag_context(reason: str, ti: Any = None, run_id: str = "r1") -> dict[str, Any]:
+    """A DAG callback's, in the dag-processor."""
+    context = {"dag": _dag(), "run_id": run_id, "reason": reason, "dag_run": _dag_run(run_id, end_date=BEGAN + TOOK)}
+    return {**context, "ti": ti, "task_instance": ti} if ti is not None else context
+
+
+def minimal_context(reason: str) -> dict[str, Any]:
+    """A DAG callback's where Airflow found no task instance to tell of."""
+    return {"dag": _dag(), "run_id": "r1", "reason": reason}
+
+
+def task_context(state: str, exception: BaseException | None = None, **ti: Any) -> dict[str, Any]:
+    """A task callback's, on a worker."""
+    one = _ti("load", {"extract": "success", "load": "running", "publish": "none"}, state=state, **ti)
+    one.end_date = BEGAN + TOOK
+    return {
+        "dag": _dag(),
+        "run_id": "r1",
+        "dag_run": _dag_run("r1", end_date=None),
+        "ti": one,
+        "task_instance": one,
+        "exception": exception,
+    }
+
+
+def deadline_context() -> dict[str, Any]:
+    """A deadline's: a REST document, and nothing else."""
+    run = {"dag_id": "nightly", "dag_run_id": "r1", "start_date": "2026-11-23T03:00:00Z", "end_date": None}
+    return {"dag_run": run, "deadline": {"id": "d1", "deadline_time": "2026-11-23T03:10:00Z"}}
+
+
+@pytest.mark.parametrize(
+    ("context", "state"),
+    [
+        (
+            dag_context("success", _ti("publish")),
+            {"type": "segmented_progress", "number_of_steps": 3, "current_step": 3},
+        ),
+        (minimal_context("success"), {"type": "segmented_progress", "number_of_steps": 3, "current_step": 3}),
+        (
+            dag_context("task_failure", _ti("load", STATES)),
+            {"type": "alert", "message": "load failed after 1 of 3 steps, 3 m 10 s"},
+        ),
+        (dag_context("task_failure", _ti("load")), {"type": "alert", "message": "load failed after 3 m 10 s"}),
+        (
+            dag_context("task_failure", _ti("extract", STATES)),
+            {"type": "alert", "message": "load failed after 1 of 3 steps, 3 m 10 s"},
+        ),
+        (
+            dag_context("timed_out", _ti("load", {"extract": "success", "load": "skipped", "publish": "skipped"})),
+            {"type": "alert", "message": "Timed out after 1 of 3 steps, 3 m 10 s"},
+        ),
+        (dag_context("all_tasks_deadlocked"), {"type": "alert", "message": "Failed after 3 m 10 s"}),
+        (task_context("success"), {"type": "progress", "percentage": 100}),
+        (task_context("skipped"), {"type": "progress", "percentage": 100}),
+        (
+            task_context("failed", ValueError("secret")),
+            {"type": "alert", "message": "load failed after 1 of 3 steps, 3 m 10 s"},
+        ),
+        (
+            task_context("failed", type("AirflowTaskTimeout", (BaseException,), {})()),
+            {"type": "alert", "message": "load timed out after 1 of 3 steps, 3 m 10 s"},
+        ),
+    ],
+)
+def test_each_shape_of_context_ends_the_dags_stream_with_what_happened(
+    sandbox: Sandbox, context: dict[str, Any], state: dict[str, Any]
+) -> None:
+    sandbox.start("nightly")
+    ActivitySmithEndStreamNotifier()(context)
+    (body,) = sandbox.ends("nightly")
+    assert {name: body["content_state"].get(name) for name in state} == state
+
+
+def test_a_deadline_ends_the_stream_from_the_event_loop_and_from_a_worker(sandbox: Sandbox) -> None:
+    sandbox.start("nightly-r1", "nightly")
+
+    async def run() -> None:
+        await end_activitysmith_stream("nightly-{{ dag_run.run_id }}", context=deadline_context())
+
+    asyncio.run(run())
+    end_activitysmith_stream(context=None)(deadline_context())
+    for key in ("nightly-r1", "nightly"):
+        (body,) = sandbox.ends(key)
+        assert body["content_state"]["badge"]["title"] == "Timed out"
+        assert body["metadata"]["run"] == "r1"
+
+
+def test_one_instance_ends_the_right_stream_of_each_of_two_runs(sandbox: Sandbox) -> None:
+    sandbox.start("run-r1", "run-r2")
+    notifier = end_activitysmith_stream("run-{{ run_id }}", title="Run {{ dag_run.run_id }}")
+    for run_id in ("r1", "r2"):
+        notifier(dag_context("success", run_id=run_id))
+    for run_id in ("r1", "r2"):
+        (body,) = sandbox.ends(f"run-{run_id}")
+        assert body["content_state"]["title"] == f"Run {run_id}"
+
+
+def test_the_context_of_the_next_callback_is_as_it_was(sandbox: Sandbox) -> None:
+    context = dag_context("success")
+    before = dict(context)
+    end_activitysmith_stream("run-{{ run_id }}")(context)
+    assert context == before
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        task_context("running"),
+        task_context("up_for_retry", ValueError()),
+        {**task_context("x"), "ti": None, "task_instance": _ti("load", state=None, try_number=1, max_tries=2)},
+    ],
+)
+def test_nothing_ends_while_a_task_starts_or_will_be_tried_again(sandbox: Sandbox, context: dict[str, Any]) -> None:
+    ActivitySmithEndStreamNotifier()(context)
+    assert sandbox.requests() == []
+
+
+def test_a_killed_tasks_last_try_is_a_failure(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    killed = _ti("load", state=None, try_number=3, max_tries=2)
+    ActivitySmithEndStreamNotifier()({**task_context("x"), "ti": killed, "task_instance": killed})
+    assert sandbox.ends("nightly")[0]["content_state"]["message"].startswith("load failed")
+
+
+def test_a_mapped_task_is_named_with_its_index(sandbox: Sandbox) -> None:
+    sandbox.start("table-1")
+    context = task_context("failed", ValueError())
+    context["ti"].map_index = 1
+    end_activitysmith_stream("table-{{ ti.map_index }}")(context)
+    assert sandbox.ends("table-1")[0]["content_state"]["message"].startswith("load[1] failed")
+
+
+def test_dag_test_has_a_dag_without_templates_and_still_ends_the_right_stream(sandbox: Sandbox) -> None:
+    sandbox.start("nightly-r1")
+    context = dag_context("success", _ti("publish"))
+    context["dag"] = SimpleNamespace(dag_id="nightly", task_ids=["extract", "load"])
+    end_activitysmith_stream("{{ dag.dag_id }}-{{ run_id }}")(context)
+    assert sandbox.ends("nightly-r1")[0]["content_state"]["number_of_steps"] == 2
+
+
+def test_the_options_are_templates_and_numbers_in_them_stay_numbers(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    end_activitysmith_stream(
+        content_state={
+            "type": "progress",
+            "title": "{{ dag.dag_id }}",
+            "value": "{{ 3 }}",
+            "upper_limit": "{{ 6.5 }}",
+            "auto_dismiss_minutes": "{{ 2 * 5 }}",
+        },
+        tags=["{{ run_id }}"],
+        metadata={"day": "{{ run_id }}"},
+    )(dag_context("success"))
+    (body,) = sandbox.ends("nightly")
+    assert body["content_state"] == {
+        "type": "progress",
+        "title": "nightly",
+        "value": 3,
+        "upper_limit": 6.5,
+        "auto_dismiss_minutes": 10,
+    }
+    assert body["tags"] == ["airflow", "r1"]
+    assert body["metadata"]["day"] == "r1"
+
+
+def test_a_model_may_hold_templates(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    state = AlertState(title="{{ run_id }}", message="over")
+    end_activitysmith_stream(content_state=state)(dag_context("success"))
+    assert sandbox.ends("nightly")[0]["content_state"]["title"] == "r1"
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[Any, Any], str]:
+    """What a notifier logs; Airflow 3.1 logs to the standard library's loggers, 3.3 to the standard output."""
+
+    def of(notifier: Callable[[Any], None], context: Any) -> str:
+        caplog.clear()
+        capfd.readouterr()
+        with caplog.at_level(logging.INFO):
+            notifier(context)
+        lines = [record.getMessage() for record in caplog.records] + capfd.readouterr().out.splitlines()
+        return "\n".join(line for line in lines if "HTTP Request" not in line)
+
+    return of
+
+
+def test_one_line_says_what_ended(sandbox: Sandbox, said: Callable[[Any, Any], str]) -> None:
+    sandbox.start("nightly")
+    notifier = end_activitysmith_stream()
+    (line,) = said(notifier, dag_context("success")).splitlines()
+    assert "Ended Live Activity stream 'nightly'." in line
+    assert "was already inactive" in said(notifier, dag_context("success"))
+
+
+def test_an_unknown_stream_is_said_and_no_error(sandbox: Sandbox, said: Callable[[Any, Any], str]) -> None:
+    line = said(end_activitysmith_stream("typo"), dag_context("success"))
+    assert "is not known to ActivitySmith" in line
+    assert "error" not in line
+
+
+@pytest.mark.parametrize(
+    ("stream_key", "words"),
+    [
+        ("{{ nobody }}", "'nobody' is undefined"),
+        ("x-{{ dag_run.nothing }}", "nothing"),
+        ("{{ unclosed", "TemplateSyntaxError"),
+        ("", "is empty"),
+        ("{{ '' }}", "is empty"),
+        ("a/b", "'a/b' is not 1 to 255"),
+    ],
+)
+def test_a_key_that_cannot_be_told_is_said_and_nothing_is_sent(
+    sandbox: Sandbox, said: Callable[[Any, Any], str], stream_key: str, words: str
+) -> None:
+    log = said(end_activitysmith_stream(stream_key), deadline_context())
+    assert words in log
+    assert "was not ended" in log
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"content_state": {"title": "x", "mesage": "y"}}, "did you mean message?"),
+        ({"title": "{{ nobody }}"}, "'nobody' is undefined"),
+        ({"tags": ["x" * 65]}, "tags.1"),
+    ],
+)
+def test_options_that_cannot_be_used_are_said_and_the_stream_ends_all_the_same(
+    sandbox: Sandbox, said: Callable[[Any, Any], str], options: Any, words: str
+) -> None:
+    sandbox.start("nightly")
+    assert words in said(end_activitysmith_stream(**options), dag_context("success"))
+    (body,) = sandbox.ends("nightly")
+    assert body["content_state"]["title"] == "nightly"
+
+
+def test_a_missing_connection_is_said_and_not_raised(said: Callable[[Any, Any], str]) -> None:
+    notifier = end_activitysmith_stream(activitysmith_conn_id="nowhere")
+    assert "nowhere" in said(notifier, dag_context("success"))
+
+
+@pytest.mark.parametrize("fault", [{"status": 401}, {"status": 503}, {"drop": True}, {"body": "<html>"}])
+def test_a_service_that_fails_is_said_and_not_raised(
+    sandbox: Sandbox, said: Callable[[Any, Any], str], fault: dict[str, Any]
+) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=50, **fault)
+    log = said(end_activitysmith_stream(), dag_context("success"))
+    assert "Live Activity stream 'nightly' was not ended" in log
+    assert KEY not in log
+
+
+def test_a_wait_of_an_hour_is_not_waited_for(sandbox: Sandbox, said: Callable[[Any, Any], str]) -> None:
+    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
+    assert "asks to wait 3600 s" in said(end_activitysmith_stream(), dag_context("success"))
+    assert len(sandbox.requests()) == 1
+
+
+def test_an_option_that_does_not_exist_is_refused_where_it_is_written() -> None:
+    with pytest.raises(InvalidRequestError, match=r"on_sucess: is no option; did you mean on_success\?"):
+        ActivitySmithEndStreamNotifier(on_sucess="progress")  # type: ignore[call-arg]
+
+
+def test_error_texts_are_sent_only_when_asked_for(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    context = task_context("failed", ValueError("password=hunter2"))
+    end_activitysmith_stream()(context)
+    sandbox.start("nightly")
+    end_activitysmith_stream(include_error=True)(context)
+    silent, open_ = (body["content_state"]["message"] for body in sandbox.ends("nightly"))
+    assert "hunter2" not in silent
+    assert open_.endswith("ValueError: password=hunter2")

@@ -1,0 +1,222 @@
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.bases.operator import BaseOperator
+from support.airflow import connection
+from support.sandbox import Sandbox
+
+from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+from activitysmith_integrations.core import NotFoundError, OpenURLAction, RateLimitError, ServerError
+
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:
+    from airflow.exceptions import TaskDeferred
+
+
+def _operator(**arguments: Any) -> ActivitySmithEndStreamOperator:
+    with DAG("nightly", schedule=None):
+        load = BaseOperator(task_id="load")
+        end = ActivitySmithEndStreamOperator(task_id="end", **arguments)
+        BaseOperator(task_id="extract") >> load >> end >> BaseOperator(task_id="after")
+    return end
+
+
+def _context(operator: BaseOperator, states: dict[str, str] | None = None) -> Any:
+    asked: dict[str, str] = states or {"extract": "success", "load": "success", "end": "running", "after": "none"}
+    ti = SimpleNamespace(
+        task_id="end",
+        map_index=-1,
+        state="running",
+        get_task_states=lambda dag_id, run_ids: {run_ids[0]: asked},
+        xcom_pull=lambda task_ids: 42,
+    )
+    began = datetime.now(UTC) - timedelta(minutes=3, seconds=10)
+    run = SimpleNamespace(dag_id="nightly", run_id="r1", start_date=began, end_date=None)
+    return {"dag": operator.dag, "run_id": "r1", "dag_run": run, "ti": ti, "task_instance": ti}
+
+
+def _execute(operator: ActivitySmithEndStreamOperator, states: dict[str, str] | None = None) -> Any:
+    context = _context(operator, states)
+    operator.render_template_fields(context)
+    return operator.execute(context)
+
+
+def test_it_shows_the_runs_tasks_without_itself_and_what_follows(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    _execute(_operator())
+    (body,) = sandbox.ends("nightly")
+    assert body["content_state"]["number_of_steps"] == 2
+    assert body["content_state"]["current_step"] == 2
+    assert body["content_state"]["subtitle"] == "Done in 3 m 10 s"
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ({"extract": "success", "load": "failed", "end": "running"}, "load failed after 1 of 2 steps, 3 m 10 s"),
+        (
+            {"extract": "skipped", "load_0": "success", "load_1": "failed"},
+            "load[1] failed after 2 of 3 steps, 3 m 10 s",
+        ),
+        ({"extract": "failed", "load": "failed"}, "extract failed after 0 of 2 steps, 3 m 10 s"),
+        ({"extract": "success", "load": "upstream_failed"}, "Failed after 1 of 2 steps, 3 m 10 s"),
+        ({"extract": "failed", "load": "removed"}, "extract failed after 0 of 1 step, 3 m 10 s"),
+    ],
+)
+def test_a_failed_task_makes_it_an_alert_that_names_the_first(
+    sandbox: Sandbox, states: dict[str, str], message: str
+) -> None:
+    sandbox.start("nightly")
+    _execute(_operator(trigger_rule="all_done"), states)
+    assert sandbox.ends("nightly")[0]["content_state"]["message"] == message
+
+
+def test_what_comes_after_it_may_fail_without_being_shown(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    _execute(_operator(), {"extract": "success", "load": "success", "after": "failed"})
+    assert sandbox.ends("nightly")[0]["content_state"]["type"] == "segmented_progress"
+
+
+def test_it_returns_the_answer_as_plain_json(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    answer = _execute(_operator())
+    assert json.loads(json.dumps(answer)) == answer
+    assert (answer["operation"], answer["stream_key"]) == ("ended", "nightly")
+
+
+def test_everything_a_user_writes_may_be_a_template(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_R1", connection(sandbox.base_url, "ask_other"))
+    sandbox.start("run-r1")
+    _execute(
+        _operator(
+            stream_key="run-{{ run_id }}",
+            activitysmith_conn_id="{{ run_id }}",
+            content_state={
+                "type": "segmented_progress",
+                "title": "{{ dag.dag_id }}",
+                "number_of_steps": "{{ ti.xcom_pull(task_ids='x') }}",
+                "current_step": "{{ 41 }}",
+                "auto_dismiss_minutes": 5,
+            },
+            tags=["{{ run_id }}"],
+            action={"title": "Open", "type": "open_url", "url": "https://example.com/{{ run_id }}"},
+        )
+    )
+    (body,) = sandbox.ends("run-r1")
+    assert body["content_state"] == {
+        "type": "segmented_progress",
+        "title": "nightly",
+        "number_of_steps": 42,
+        "current_step": 41,
+        "auto_dismiss_minutes": 5,
+    }
+    assert body["action"]["url"] == "https://example.com/r1"
+
+
+def test_choices_change_the_picture(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    _execute(
+        _operator(on_success="progress", title="Nightly", success_color="lime", success_auto_dismiss_minutes="30"),
+    )
+    state = sandbox.ends("nightly")[0]["content_state"]
+    assert (state["type"], state["title"], state["color"], state["auto_dismiss_minutes"]) == (
+        "progress",
+        "Nightly",
+        "lime",
+        30,
+    )
+
+
+def test_models_are_accepted_as_well(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    _execute(_operator(action=OpenURLAction(title="Open", url="https://example.com")))
+    assert sandbox.ends("nightly")[0]["action"]["url"] == "https://example.com"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"stream_key": ""},
+        {"stream_key": "a/b"},
+        {"on_success": "alert"},
+        {"content_state": {"title": "t", "percentage": "many"}},
+    ],
+)
+def test_a_request_that_breaks_a_rule_fails_at_once_in_execute_and_is_not_sent(
+    sandbox: Sandbox, arguments: dict[str, Any]
+) -> None:
+    operator = _operator(**arguments)
+    with pytest.raises(AirflowFailException):
+        _execute(operator)
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403])
+def test_a_refusal_that_somebody_must_act_on_is_not_tried_again(sandbox: Sandbox, status: int) -> None:
+    sandbox.misbehave(times=1, status=status)
+    with pytest.raises(AirflowFailException, match=str(status)):
+        _execute(_operator())
+
+
+def test_a_fault_that_can_pass_is_left_to_airflows_retries(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", connection(sandbox.base_url, "ask_k", max_retries=0))
+    sandbox.misbehave(times=1, status=503)
+    with pytest.raises(ServerError):
+        _execute(_operator())
+
+
+def test_an_unknown_stream_counts_as_ended_and_the_result_says_so(sandbox: Sandbox) -> None:
+    answer = _execute(_operator())
+    assert (answer["success"], answer["ignored"], answer["activity_id"]) == (True, True, None)
+    assert "nothing was left to end" in answer["message"]
+
+
+def test_an_unknown_stream_is_an_error_where_that_is_asked_for(sandbox: Sandbox) -> None:
+    with pytest.raises(NotFoundError):
+        _execute(_operator(missing_ok=False))
+
+
+def test_a_long_wait_fails_with_the_wait_in_the_message(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(RateLimitError, match="asks to wait 3600 s"):
+        _execute(_operator(deferrable=False))
+
+
+def test_a_long_wait_is_deferred_where_that_is_allowed_and_ends_the_stream_after_it(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
+    operator = _operator(deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        _execute(operator)
+    assert deferred.value.method_name == "resume"
+    moment = deferred.value.trigger.moment
+    assert timedelta(minutes=59) < moment - datetime.now(UTC) < timedelta(minutes=61)
+    assert operator.resume(_context(operator), {})["operation"] == "ended"
+
+
+def test_options_reach_mapped_operators() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        ActivitySmithEndStreamOperator.partial(task_id="end", on_success="progress").expand(stream_key=["a", "b"])
+    assert dag.get_task("end").task_id == "end"
+
+
+def test_the_retry_policy_waits_exactly_as_long_as_the_service_asks() -> None:
+    pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="retry policies came with Airflow 3.3")
+    from airflow.sdk import RetryAction
+
+    from activitysmith_integrations.airflow.retries import ActivitySmithRetryPolicy
+
+    def decide(error: BaseException) -> tuple[Any, Any]:
+        decision = ActivitySmithRetryPolicy().evaluate(error, 1, 3)
+        return decision.action, decision.retry_delay
+
+    assert decide(RateLimitError(429, None, 90.0)) == (RetryAction.RETRY, timedelta(seconds=90))
+    assert decide(ServerError(503)) == (RetryAction.DEFAULT, None)
+    assert decide(NotFoundError(404)) == (RetryAction.FAIL, None)
+    assert decide(ValueError()) == (RetryAction.DEFAULT, None)
