@@ -1,6 +1,7 @@
 """What happened in a run becomes the last picture on the lock screen: the same for every engine.
 
-Everything here is pure. Lengths are what a lock screen shows, in characters as a reader counts them.
+Everything here is pure. Lengths are what a lock screen shows, in code points; texts are cut between characters
+as a reader sees them.
 """
 
 import difflib
@@ -8,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate, takewhile
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from activitysmith_integrations.core.errors import InvalidRequestError
@@ -365,12 +367,9 @@ def _visible(char: str) -> str:
 def _cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
-    kept = ""
-    for character in _characters(text):
-        if len(kept) + len(character) > limit - 1:
-            return kept.rstrip() + "…"
-        kept += character
-    return kept
+    ends = accumulate(len(character) for character in _characters(text))
+    kept = max(takewhile(lambda end: end < limit, ends), default=0)
+    return text[:kept].rstrip() + "…"
 
 
 def _characters(text: str) -> Iterator[str]:
@@ -381,8 +380,7 @@ def _characters(text: str) -> Iterator[str]:
             yield cluster
             cluster = ""
         cluster += char
-    if cluster:
-        yield cluster
+    yield cluster
 
 
 def _belongs(cluster: str, char: str) -> bool:
@@ -396,12 +394,9 @@ def _belongs(cluster: str, char: str) -> bool:
         return True
     if _is_regional(char):  # two letters make a flag
         return len(cluster) == 1 and _is_regional(last)
-    return _is_jamo(char) and _is_jamo(last)
+    # Letters of a Korean syllable stay together; a leading one begins the next.
+    return "\u1100" <= last <= "\u11ff" and ("\u1160" <= char <= "\u11ff" or "\u1100" <= char <= "\u115f" >= last)
 
 
 def _is_regional(char: str) -> bool:
     return "\U0001f1e6" <= char <= "\U0001f1ff"
-
-
-def _is_jamo(char: str) -> bool:
-    return "\u1100" <= char <= "\u11ff"

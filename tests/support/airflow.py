@@ -113,6 +113,23 @@ class Airflow:
             return False
         return all(health[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
 
+    def pause(self, component: str) -> None:
+        """Stop a component where it stands."""
+        os.killpg(self._processes[component].pid, signal.SIGSTOP)
+
+    def resume(self, component: str) -> None:
+        """Let a paused component go on."""
+        os.killpg(self._processes[component].pid, signal.SIGCONT)
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The headers of somebody who may do everything."""
+        return {"Authorization": self._http.headers["Authorization"]}
+
+    def knows(self, dag_id: str) -> bool:
+        """Whether a DAG was parsed."""
+        return self._http.get(f"/dags/{dag_id}").status_code == 200
+
     def stop(self) -> None:
         """Stop everything, and what it started."""
         for process in self._processes.values():
@@ -126,25 +143,16 @@ class Airflow:
         if hasattr(self, "_http"):
             self._http.close()
 
-    def get(self, path: str, **params: Any) -> Any:
-        """The JSON answer of the REST API."""
-        return self._http.get(path, params=params).raise_for_status().json()
-
-    def post(self, path: str, document: Any) -> Any:
-        """The JSON answer of the REST API."""
-        answer = self._http.post(path, json=document)
-        assert answer.is_success, answer.text
-        return answer.json()
-
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Start a run, once the DAG is known; its id."""
-        eventually(lambda: self._http.get(f"/dags/{dag_id}").status_code == 200, f"the DAG {dag_id}")
-        run = self.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
-        return str(run["dag_run_id"])
+        eventually(lambda: self.knows(dag_id), f"the DAG {dag_id}")
+        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        assert answer.is_success, answer.text
+        return str(answer.json()["dag_run_id"])
 
     def state(self, dag_id: str, run_id: str) -> str:
         """The state of a run."""
-        return str(self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+        return str(self._http.get(f"/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()["state"])
 
     def finished(self, dag_id: str, run_id: str, seconds: float = 120) -> str:
         """The state in which a run ended; waits for it."""

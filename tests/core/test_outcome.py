@@ -1,0 +1,365 @@
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError, RunOutcome, end_request
+from activitysmith_integrations.core.outcome import duration, fold_steps
+
+BEGAN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+URL = "https://airflow.example.com/dags/nightly/runs/r1"
+
+
+def _outcome(result: Any = "failed", **facts: Any) -> RunOutcome:
+    known: dict[str, Any] = {
+        "run": "r1",
+        "engine": "airflow",
+        "steps_done": 2,
+        "steps_total": 5,
+        "failed_step": "load",
+        "started_at": BEGAN,
+        "ended_at": BEGAN + timedelta(minutes=3, seconds=10),
+        "url": URL,
+        "error_type": "ValueError",
+        "error_text": "password=hunter2",
+    }
+    return RunOutcome("nightly_etl", result, **{**known, **facts})
+
+
+def _sent(outcome: RunOutcome, **options: Any) -> dict[str, Any]:
+    return EndStreamRequest(**end_request(outcome, options)).to_wire()  # type: ignore[arg-type]
+
+
+def test_a_success_is_green_with_every_step_complete() -> None:
+    assert _sent(_outcome("succeeded")) == {
+        "content_state": {
+            "title": "nightly_etl",
+            "subtitle": "Done in 3 m 10 s",
+            "type": "segmented_progress",
+            "number_of_steps": 5,
+            "current_step": 5,
+            "color": "green",
+            "icon": {"symbol": "checkmark.circle.fill", "color": "green"},
+        },
+        "tags": ["airflow"],
+        "metadata": {"engine": "airflow", "pipeline": "nightly_etl", "run": "r1", "result": "succeeded"},
+    }
+
+
+def test_a_failure_is_an_alert_that_names_the_step_is_heard_and_stays() -> None:
+    message = "load failed after 2 of 5 steps, 3 m 10 s"
+    assert _sent(_outcome()) == {
+        "content_state": {
+            "title": "nightly_etl",
+            "type": "alert",
+            "message": message,
+            "color": "red",
+            "icon": {"symbol": "exclamationmark.triangle.fill", "color": "red"},
+            "badge": {"title": "Failed", "color": "red"},
+            "auto_dismiss_minutes": 240,
+        },
+        "alert": {"title": "nightly_etl", "body": message},
+        "action": {"title": "Open run", "type": "open_url", "url": URL},
+        "tags": ["airflow"],
+        "metadata": {"engine": "airflow", "pipeline": "nightly_etl", "run": "r1", "result": "failed"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "message", "badge"),
+    [
+        ("crashed", "load crashed after 2 of 5 steps, 3 m 10 s", "Crashed"),
+        ("timed_out", "load timed out after 2 of 5 steps, 3 m 10 s", "Timed out"),
+    ],
+)
+def test_a_crash_and_a_timeout_are_as_loud(result: str, message: str, badge: str) -> None:
+    sent = _sent(_outcome(result))
+    assert sent["content_state"]["message"] == message
+    assert sent["content_state"]["badge"]["title"] == badge
+    assert sent["alert"]["body"] == message
+
+
+def test_a_cancellation_is_gray_and_quiet_and_goes_soon() -> None:
+    sent = _sent(_outcome("cancelled", failed_step=None))
+    assert sent["content_state"]["message"] == "Cancelled after 2 of 5 steps, 3 m 10 s"
+    assert sent["content_state"]["color"] == "gray"
+    assert "auto_dismiss_minutes" not in sent["content_state"]
+    assert "alert" not in sent
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"failed_step": None}, "Failed after 2 of 5 steps, 3 m 10 s"),
+        ({"steps_done": None}, "load failed after 3 m 10 s"),
+        ({"steps_total": None}, "load failed after 2 steps, 3 m 10 s"),
+        ({"steps_total": None, "steps_done": 1}, "load failed after 1 step, 3 m 10 s"),
+        ({"steps_total": 1, "steps_done": 0}, "load failed after 0 of 1 step, 3 m 10 s"),
+        ({"steps_done": 7}, "load failed after 7 steps, 3 m 10 s"),
+        ({"steps_done": -1}, "load failed after 3 m 10 s"),
+        ({"started_at": None}, "load failed after 2 of 5 steps"),
+        ({"started_at": None, "steps_done": None}, "load failed"),
+        ({"started_at": None, "steps_done": None, "failed_step": " \n"}, "Failed"),
+    ],
+)
+def test_a_message_says_as_much_as_is_known(facts: dict[str, Any], message: str) -> None:
+    assert _sent(_outcome(**facts))["content_state"]["message"] == message
+
+
+def test_a_success_whose_steps_cannot_be_counted_is_a_full_bar() -> None:
+    for facts in ({"steps_total": None}, {"steps_total": 0}):
+        state = _sent(_outcome("succeeded", **facts))["content_state"]
+        assert (state["type"], state["percentage"]) == ("progress", 100)
+
+
+def test_an_unknown_duration_is_left_out() -> None:
+    assert _sent(_outcome("succeeded", ended_at=None))["content_state"]["subtitle"] == "Done"
+
+
+# The user's choices
+
+
+def test_a_success_may_be_a_full_bar() -> None:
+    assert _sent(_outcome("succeeded"), on_success="progress")["content_state"]["percentage"] == 100
+
+
+def test_a_failure_may_show_where_it_stopped() -> None:
+    state = _sent(_outcome(), on_failure="segmented_progress", success_color="lime")["content_state"]
+    assert (state["type"], state["number_of_steps"], state["current_step"]) == ("segmented_progress", 5, 2)
+    assert (state["step_color"], state["step_colors"]) == ("red", ["lime", "lime"])
+    assert state["subtitle"] == "load failed after 2 of 5 steps, 3 m 10 s"
+    bar = _sent(_outcome(), on_failure="progress")["content_state"]
+    assert (bar["type"], bar["percentage"], bar["color"]) == ("progress", 40, "red")
+
+
+def test_a_failure_before_the_first_step_shows_no_step_complete() -> None:
+    state = _sent(_outcome(steps_done=0), on_failure="segmented_progress")["content_state"]
+    assert state["current_step"] == 0
+    assert "step_colors" not in state
+    assert _sent(_outcome(steps_done=0), on_failure="progress")["content_state"]["percentage"] == 0
+
+
+def test_a_failure_that_cannot_be_drawn_is_an_alert() -> None:
+    assert _sent(_outcome(steps_done=None), on_failure="progress")["content_state"]["type"] == "alert"
+
+
+@pytest.mark.parametrize(("done", "total", "percentage"), [(1, 1000, 1), (999, 1000, 99), (5, 5, 99)])
+def test_a_failed_bar_is_neither_empty_nor_full_once_something_is_done(done: int, total: int, percentage: int) -> None:
+    outcome = _outcome(steps_done=done, steps_total=total)
+    assert _sent(outcome, on_failure="progress")["content_state"]["percentage"] == percentage
+
+
+def test_title_subtitle_colors_and_minutes_are_the_users() -> None:
+    choices = {
+        "title": "Nightly",
+        "subtitle": "Warehouse",
+        "success_color": "lime",
+        "failure_color": "orange",
+        "success_auto_dismiss_minutes": 0,
+        "failure_auto_dismiss_minutes": 5,
+    }
+    success = _sent(_outcome("succeeded"), **choices)["content_state"]
+    failure = _sent(_outcome(), **choices)["content_state"]
+    assert [(state["title"], state["subtitle"]) for state in (success, failure)] == [("Nightly", "Warehouse")] * 2
+    assert (success["color"], success["auto_dismiss_minutes"]) == ("lime", 0)
+    assert (failure["color"], failure["auto_dismiss_minutes"]) == ("orange", 5)
+
+
+def test_the_error_is_shown_only_when_asked_for_on_one_line_and_cut() -> None:
+    outcome = _outcome(error_text="first\nsecond " + "x" * 500)
+    assert "first" not in str(_sent(outcome))
+    message = _sent(outcome, include_error=True)["content_state"]["message"]
+    assert ": ValueError: first second xxx" in message
+    assert len(message) <= 200
+    bare = _outcome(error_type=None, error_text=None)
+    assert _sent(bare, include_error=True) == _sent(bare)
+
+
+def test_buttons_banner_tags_and_metadata_are_the_users() -> None:
+    action = {"title": "Runbook", "type": "open_url", "url": "https://example.com"}
+    sent = _sent(
+        _outcome(), action=action, secondary_action=action, alert={"title": "!"}, tags=["prod"], metadata={"team": "x"}
+    )
+    assert (sent["action"], sent["secondary_action"], sent["alert"]) == (action, action, {"title": "!"})
+    assert sent["tags"] == ["airflow", "prod"]
+    assert sent["metadata"]["team"] == "x"
+
+
+def test_a_state_of_the_users_own_is_sent_as_it_is_without_our_banner_and_button() -> None:
+    state = {"title": "Mine", "type": "value", "value": "$5"}
+    sent = _sent(_outcome(), content_state=state)
+    assert sent["content_state"] == state
+    assert set(sent) == {"content_state", "tags", "metadata"}
+
+
+def test_none_means_not_said() -> None:
+    assert _sent(_outcome(), title=None, action=None) == _sent(_outcome())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"on_sucess": "progress"}, "on_sucess: is no option; did you mean on_success?"),
+        ({"zzz": 1}, "zzz: is no option; known are on_success,"),
+        ({"on_failure": "loud"}, "on_failure: 'loud' is not among alert, segmented_progress, progress"),
+        ({"tags": "prod"}, "tags: must be a list"),
+        ({"metadata": ["a"]}, "metadata: must be an object"),
+    ],
+)
+def test_a_wrong_choice_is_refused(options: Any, said: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        end_request(_outcome(), options)
+    assert said in str(refused.value)
+
+
+def test_metadata_that_leaves_no_room_keeps_the_users_alone() -> None:
+    full = {str(number): number for number in range(48)}
+    assert _sent(_outcome(), metadata=full)["metadata"] == full
+
+
+# Words on a lock screen
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "folded"),
+    [
+        (0, 12, (0, 12)),
+        (12, 12, (12, 12)),
+        (0, 500, (0, 12)),
+        (1, 500, (1, 12)),
+        (250, 500, (6, 12)),
+        (499, 500, (11, 12)),
+        (500, 500, (12, 12)),
+        (9, 5, (5, 5)),
+        (-1, 5, (0, 5)),
+        (None, 5, None),
+        (1, None, None),
+        (0, 0, None),
+    ],
+)
+def test_many_steps_fold_into_few_segments(done: int | None, total: int | None, folded: Any) -> None:
+    assert fold_steps(done, total) == folded
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**6))
+def test_folding_never_shows_complete_what_is_not_nor_nothing_when_something_is_done(done: int, total: int) -> None:
+    done = min(done, total)
+    segments, of = fold_steps(done, total) or (-1, -1)
+    assert 1 <= of <= 12
+    assert (segments == of) == (done == total)
+    assert (segments == 0) == (done == 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "under 1 s"),
+        (0.9, "under 1 s"),
+        (1, "1 s"),
+        (59.9, "59 s"),
+        (60, "1 m 00 s"),
+        (723, "12 m 03 s"),
+        (3600, "1 h 00 m"),
+        (86399, "23 h 59 m"),
+        (86400 * 2 + 3600 * 4, "2 d 04 h"),
+        (-5, ""),
+    ],
+)
+def test_durations_read_well(seconds: float, words: str) -> None:
+    assert duration(BEGAN, BEGAN + timedelta(seconds=seconds)) == words
+
+
+def test_a_duration_that_cannot_be_computed_is_empty() -> None:
+    assert duration(None, BEGAN) == duration(BEGAN, None) == duration(BEGAN, BEGAN.replace(tzinfo=None)) == ""
+
+
+def _title(text: str) -> str:
+    return str(_sent(_outcome("succeeded"), title=text)["content_state"]["title"])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\tc\x00d\u2028e", "a b c d e"),
+        ("  spaced   out  ", "spaced out"),
+        ("\ud800", "\N{REPLACEMENT CHARACTER}"),
+        ("ليلي", "ليلي"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 59 + "…"),
+        ("x" * 58 + " yz", "x" * 58 + "…"),
+        ("x" * 58 + "👩‍🚀zz", "x" * 58 + "…"),
+        ("x" * 57 + "e\u0301zzzz", "x" * 57 + "e\u0301…"),
+        ("x" * 58 + "e\u0301zz", "x" * 58 + "…"),
+        ("x" * 58 + "e" + "\u0301" * 9, "x" * 58 + "…"),
+        ("🇩🇪" * 30 + "!", "🇩🇪" * 29 + "…"),
+        ("👍🏽" * 31, "👍🏽" * 29 + "…"),
+        ("\u1112\u1161\u11ab" * 21, "\u1112\u1161\u11ab" * 19 + "…"),
+        ("", "nightly_etl"),
+        (" \n ", "nightly_etl"),
+    ],
+)
+def test_titles_are_one_line_cut_between_characters(text: str, shown: str) -> None:
+    assert _title(text) == shown
+
+
+def test_a_run_without_a_name_still_has_a_title() -> None:
+    assert _sent(RunOutcome("", "succeeded"))["content_state"]["title"] == "Run"
+
+
+@pytest.mark.parametrize("url", [None, "", "ftp://x", "https://", "https://exa mple"])
+def test_a_page_that_cannot_be_opened_gets_no_button(url: str | None) -> None:
+    assert "action" not in _sent(_outcome(url=url))
+
+
+# Any outcome at all
+
+TEXT = st.text(st.characters(), max_size=300)
+MAYBE_TEXT = st.none() | TEXT
+MOMENTS = st.none() | st.datetimes(timezones=st.none() | st.just(UTC))
+COUNTS = st.none() | st.integers(-5, 10_000)
+OUTCOMES = st.builds(
+    RunOutcome,
+    pipeline=TEXT,
+    result=st.sampled_from(["succeeded", "failed", "crashed", "timed_out", "cancelled"]),
+    run=MAYBE_TEXT,
+    engine=MAYBE_TEXT,
+    steps_done=COUNTS,
+    steps_total=COUNTS,
+    failed_step=MAYBE_TEXT,
+    started_at=MOMENTS,
+    ended_at=MOMENTS,
+    url=MAYBE_TEXT | st.just(URL),
+    error_type=MAYBE_TEXT,
+    error_text=MAYBE_TEXT,
+)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "on_success": st.sampled_from(["segmented_progress", "progress"]),
+        "on_failure": st.sampled_from(["alert", "segmented_progress", "progress"]),
+        "title": TEXT,
+        "subtitle": TEXT,
+        "include_error": st.booleans(),
+        "success_auto_dismiss_minutes": st.integers(0, 10_000),
+    },
+)
+
+
+@given(OUTCOMES, OPTIONS)
+def test_any_outcome_gives_a_request_that_the_contract_accepts(outcome: RunOutcome, options: dict[str, Any]) -> None:
+    sent = _sent(outcome, **options)
+    shown = [text for text in (*sent["content_state"].values(), *sent["metadata"].values()) if isinstance(text, str)]
+    assert all(len(text) <= 250 for text in shown)
+    assert not any(unicodedata.category(char) in ("Cc", "Cs") for text in shown for char in text)
+
+
+@given(OUTCOMES, OPTIONS)
+def test_the_picture_does_not_depend_on_the_engine(outcome: RunOutcome, options: dict[str, Any]) -> None:
+    from dataclasses import replace
+
+    airflow, prefect = (_sent(replace(outcome, engine=engine), **options) for engine in ("airflow", "prefect"))
+    for member in ("content_state", "alert", "action"):
+        assert airflow.get(member) == prefect.get(member)
