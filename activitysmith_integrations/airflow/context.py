@@ -109,7 +109,8 @@ def outcome_so_far(context: Mapping[str, Any], task_id: str, not_counted: Iterab
 def task_states(ti: Any, dag_id: str | None, run_id: str | None) -> dict[str, str]:
     """The state of every task instance of a run, by ``task_id`` or ``task_id_mapindex``; empty where unknown.
 
-    This asks Airflow in a way that answers on workers and in the dag-processor alike.
+    Airflow answers this on workers and in the dag-processor alike, where most other questions hang; 3.1.0, which
+    hangs on this one too, is not supported.
     """
     if ti is None or not dag_id or not run_id:
         return {}

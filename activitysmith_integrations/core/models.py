@@ -677,7 +677,8 @@ def _refuse_nulls(value: Any, path: str) -> None:
         raise InvalidRequestError((path, "is null; leave it out instead"))
     if isinstance(value, Mapping):
         for name, member in value.items():
-            if name != "body":  # a webhook's body is the user's own JSON
+            # What is within a webhook's body is the user's own JSON.
+            if name != "body" or member is None:
                 _refuse_nulls(member, join_path(path, str(name)))
     elif isinstance(value, (list, tuple)):
         for index, member in enumerate(value):

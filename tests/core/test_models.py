@@ -211,6 +211,7 @@ def test_a_button_the_contract_accepts_is_sent_unchanged(action: dict[str, Any])
         ({**OPEN, "url": "https://example.com/{{ run_id }}"}, "url: is no URL"),
         ({**OPEN, "url": "https://example.com/%zz"}, "url: is no URL"),
         ({**OPEN}, "url: is required"),
+        ({**HOOK, "url": "https://example.com", "body": None}, "body: is null"),
         ({**OPEN, "url": "https://example.com", "methd": "GET"}, "methd: is not a member; did you mean method?"),
         ({**HOOK, "url": "http://example.com"}, "url: must start with https://"),
         ({**HOOK, "url": "https://example.com", "method": "PUT"}, "method: must be 'GET' or 'POST'"),
@@ -256,6 +257,7 @@ def test_buttons_are_models_too() -> None:
         ({"metadata": []}, "metadata: must be an object"),
         ({"alert": {"titel": "t"}}, "alert.titel: is not a member; did you mean title?"),
         ({"alert": {"title": None}}, "alert.title: is null"),
+        ({"alert": {"body": None}}, "alert.body: is null"),
         ({"content_stat": {}}, "content_stat: is not a member; did you mean content_state?"),
     ],
 )

@@ -1,6 +1,7 @@
 """A real Airflow against the sandbox: what reached the service, whatever happened to the run."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from support.sandbox import KEY, Sandbox, running_sandbox
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="Airflow is not in this environment")
 
 HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "example_dags"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
     home = tmp_path_factory.mktemp("airflow")
     dags = home / "dags"
     dags.mkdir()
-    (dags / "scenarios.py").write_text((HERE / "airflow_dags/scenarios.py").read_text())
+    for source in (HERE / "airflow_dags/scenarios.py", *EXAMPLES.glob("*.py")):
+        shutil.copy(source, dags)
     variables = {"AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT": connection(sandbox.base_url, KEY)}
     deployment = Airflow(home, dags, variables)
     try:
@@ -76,6 +79,21 @@ def test_success_failure_and_every_other_end_of_a_run_ends_its_stream_once(airfl
         if states[dag_id]["type"] == "alert":
             assert body["action"]["url"].startswith(f"{airflow.url}/dags/{dag_id}/runs/")
             assert "hunter2" not in json.dumps(body)
+
+
+def test_every_example_ends_its_stream_on_success_and_on_failure(airflow: Airflow, sandbox: Sandbox) -> None:
+    keys = {f"example_{path.stem}": f"example_{path.stem}" for path in EXAMPLES.glob("*.py")}
+    keys["example_own_state"] = "warehouse-rows"
+    for fail, state in ((False, "success"), (True, "failed")):
+        before = {key: len(sandbox.ends(key)) for key in keys.values()}
+        sandbox.start(*keys.values())
+        runs = [(dag_id, airflow.trigger(dag_id, fail=fail)) for dag_id in keys]
+        assert {airflow.finished(*run) for run in runs} == {state}
+        for key, count in before.items():
+            eventually(lambda key=key, count=count: len(sandbox.ends(key)) > count, f"the end of {key}")
+            (body,) = sandbox.ends(key)[count:]
+            assert (body["content_state"]["type"] == "alert") is fail
+    assert sandbox.ends("warehouse-rows")[0]["content_state"]["metrics"] == [{"label": "Rows", "value": "1200"}]
 
 
 def test_callbacks_of_tasks_end_the_streams_of_those_tasks(airflow: Airflow, sandbox: Sandbox) -> None:
