@@ -81,12 +81,10 @@ def outcome(context: Mapping[str, Any], ended_as: Result) -> RunOutcome:
         total = None if of_a_task else _count(dag)
         return _outcome(context, ended_as, done=total, total=total)
     states = task_states(ti, dag.dag_id, context["run_id"])
-    failed = _label(ti) if ti is not None and ended_as != "timed_out" else None
-    if failed is not None and not of_a_task and states.get(_state_key(ti), "failed") not in _FAILED:
-        failed = None
-    if of_a_task and ti is not None:
-        failed = _label(ti)
-        states = {**states, _state_key(ti): "failed"} if states else states
+    if of_a_task:
+        # The state of a failed task is posted only after its callbacks.
+        return _with_states(context, ended_as, states and {**states, _state_key(ti): "failed"}, _label(ti))
+    failed = _label(ti) if not states and ti is not None and context.get("reason") == "task_failure" else None
     return _with_states(context, ended_as, states, failed)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -12,10 +12,12 @@ from activitysmith_integrations.core import (
     ActivitySmithClient,
     ActivitySmithError,
     AsyncActivitySmithClient,
+    EndStreamMembers,
     EndStreamResponse,
     InvalidRequestError,
     NotFoundError,
     RetryPolicy,
+    StreamMembers,
     StreamResponse,
 )
 
@@ -70,7 +72,7 @@ class ActivitySmithHook(BaseHook):
     def _client(self) -> ActivitySmithClient:
         return ActivitySmithClient(**self._options())
 
-    def end_stream(self, stream_key: str, **members: Any) -> EndStreamResponse:
+    def end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> EndStreamResponse:
         """End a stream.
 
         Args:
@@ -80,7 +82,7 @@ class ActivitySmithHook(BaseHook):
         with self.get_conn() as client:
             return client.end_stream(stream_key, **members)
 
-    def stream(self, stream_key: str, **members: Any) -> StreamResponse:
+    def stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> StreamResponse:
         """Start or update a stream.
 
         Args:
@@ -90,12 +92,12 @@ class ActivitySmithHook(BaseHook):
         with self.get_conn() as client:
             return client.stream(stream_key, **members)
 
-    async def async_end_stream(self, stream_key: str, **members: Any) -> EndStreamResponse:
+    async def async_end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> EndStreamResponse:
         """As :meth:`end_stream`, for the triggerer."""
         async with await self._async_client() as client:
             return await client.end_stream(stream_key, **members)
 
-    async def async_stream(self, stream_key: str, **members: Any) -> StreamResponse:
+    async def async_stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> StreamResponse:
         """As :meth:`stream`, for the triggerer."""
         async with await self._async_client() as client:
             return await client.stream(stream_key, **members)
@@ -136,9 +138,8 @@ class ActivitySmithHook(BaseHook):
 
         behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
         # Without form fields of their own, timeout and retries are written into the extra.
-        shown = [name for name in behaviour["hidden-fields"] if name != "extra"]
         return {
-            "hidden_fields": shown,
+            "hidden_fields": [name for name in behaviour["hidden-fields"] if name != "extra"],
             "relabeling": behaviour["relabeling"],
             "placeholders": {**behaviour["placeholders"], "extra": '{"timeout": 10, "max_retries": 4}'},
         }

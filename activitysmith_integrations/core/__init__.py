@@ -5,8 +5,10 @@ from activitysmith_integrations.core.client import (
     ActivitySmithClient,
     AlertInput,
     AsyncActivitySmithClient,
+    EndStreamMembers,
     MetadataInput,
     StateInput,
+    StreamMembers,
 )
 from activitysmith_integrations.core.ending import CALLBACK_RETRY, nothing_left, plan, report
 from activitysmith_integrations.core.errors import (
@@ -76,6 +78,7 @@ __all__ = [
     "Color",
     "ContentState",
     "EndOptions",
+    "EndStreamMembers",
     "EndStreamRequest",
     "EndStreamResponse",
     "FailureForm",
@@ -97,6 +100,7 @@ __all__ = [
     "ServerError",
     "StateInput",
     "StatsState",
+    "StreamMembers",
     "StreamRequest",
     "StreamResponse",
     "SuccessForm",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Required, Self, TypeAlias, TypedDict, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -31,6 +31,25 @@ StateInput: TypeAlias = AnyState | Mapping[str, Any]
 ActionInput: TypeAlias = AnyAction | Mapping[str, Any]
 AlertInput: TypeAlias = AlertPayload | Mapping[str, Any]
 MetadataInput: TypeAlias = Mapping[str, str | int | float | bool]
+
+
+class EndStreamMembers(TypedDict, total=False):
+    """The members of ``end_stream``, for functions that hand them on."""
+
+    content_state: StateInput | None
+    action: ActionInput | None
+    secondary_action: ActionInput | None
+    alert: AlertInput | None
+    tags: Sequence[str] | None
+    metadata: MetadataInput | None
+
+
+class StreamMembers(EndStreamMembers, total=False):
+    """The members of ``stream``, for functions that hand them on."""
+
+    content_state: Required[StateInput]  # type: ignore[misc]  # narrower than there: a start shows something
+    channels: Sequence[str] | None
+
 
 AnswerT = TypeVar("AnswerT", EndStreamResponse, StreamResponse)
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
