@@ -18,7 +18,8 @@ from activitysmith_integrations.core import Result, RunOutcome
 _BY_REASON: dict[str, Result] = {"success": "succeeded", "timed_out": "timed_out"}
 _BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
 _FAILED = ("failed", "upstream_failed")
-_SETTLED = ("success", "skipped")
+_DONE = ("success", "skipped")
+_OVER = (*_DONE, *_FAILED)
 
 
 def normalized(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,25 +67,40 @@ def result(context: Mapping[str, Any]) -> Result | None:
     return None if getattr(ti, "try_number", 0) <= (getattr(ti, "max_tries", None) or 0) else "failed"
 
 
-def outcome(context: Mapping[str, Any], ended_as: Result) -> RunOutcome:
+def outcome(context: Mapping[str, Any], ended_as: Result, *, of_the_run: bool) -> RunOutcome | None:
     """What happened, as far as a callback can know it without asking anything that may hang.
 
     Args:
         context: A normalized context.
-        ended_as: How it ended.
+        ended_as: How its run or task ended.
+        of_the_run: Whether the stream is the DAG's. Else it is the one of the task whose callback this is.
+
+    Returns:
+        None if the stream is the DAG's, and a task of it succeeded while others are not over.
     """
-    dag = context["dag"]
-    ti = context.get("task_instance")
-    of_a_task = ti is not None and "reason" not in context
+    dag, ti = context["dag"], context.get("task_instance")
+    if ti is None or "reason" in context:
+        return _outcome_of_dag(context, ended_as)
+    if not of_the_run:
+        return _outcome(context, ended_as, failed_step=label(ti), started_at=getattr(ti, "start_date", None))
+    # The state of a failed task is posted only after its callbacks.
+    own: Result = "succeeded" if ended_as == "succeeded" else "failed"
+    states = task_states(ti, dag.dag_id, context["run_id"])
+    if own == "failed":
+        return _with_states(context, ended_as, states and {**states, _state_key(ti): "failed"}, label(ti))
+    if any(state not in _OVER for key, state in states.items() if key != _state_key(ti)):
+        return None
+    return _with_states(context, _result_of(states), {**states, _state_key(ti): "success"} if states else {}, None)
+
+
+def _outcome_of_dag(context: Mapping[str, Any], ended_as: Result) -> RunOutcome:
+    dag, ti = context["dag"], context.get("task_instance")
     if ended_as == "succeeded":
-        # A successful run is complete without a look at its tasks; a task's success says nothing of the rest.
-        total = None if of_a_task else _count(dag)
+        # A successful run is complete without a look at its tasks.
+        total = len(getattr(dag, "task_ids", ())) or None
         return _outcome(context, ended_as, done=total, total=total)
     states = task_states(ti, dag.dag_id, context["run_id"])
-    if of_a_task:
-        # The state of a failed task is posted only after its callbacks.
-        return _with_states(context, ended_as, states and {**states, _state_key(ti): "failed"}, _label(ti))
-    failed = _label(ti) if not states and ti is not None and context.get("reason") == "task_failure" else None
+    failed = label(ti) if not states and ti is not None and context.get("reason") == "task_failure" else None
     return _with_states(context, ended_as, states, failed)
 
 
@@ -100,8 +116,7 @@ def outcome_so_far(context: Mapping[str, Any], task_id: str, not_counted: Iterab
     task_ids = set(getattr(context["dag"], "task_ids", ()))
     apart = {task_id, *not_counted}
     counted = {key: state for key, state in states.items() if _task_id(key, task_ids) not in apart}
-    ended_as: Result = "failed" if any(state in _FAILED for state in counted.values()) else "succeeded"
-    return _with_states(context, ended_as, counted, None)
+    return _with_states(context, _result_of(counted), counted, None)
 
 
 def task_states(ti: Any, dag_id: str | None, run_id: str | None) -> dict[str, str]:
@@ -120,6 +135,10 @@ def task_states(ti: Any, dag_id: str | None, run_id: str | None) -> dict[str, st
     return {key: _text(state) or "none" for key, state in found.items() if _text(state) != "removed"}
 
 
+def _result_of(states: Mapping[str, str]) -> Result:
+    return "failed" if any(state in _FAILED for state in states.values()) else "succeeded"
+
+
 def _with_states(
     context: Mapping[str, Any], ended_as: Result, states: Mapping[str, str], failed_step: str | None
 ) -> RunOutcome:
@@ -127,8 +146,7 @@ def _with_states(
         return _outcome(context, ended_as, failed_step=failed_step)
     count = Counter(states.values())
     # A DAG's timeout sets what is unfinished to skipped, so there skipped is not done.
-    settled = ("success",) if ended_as == "timed_out" else _SETTLED
-    done = sum(count[state] for state in settled)
+    done = sum(count[state] for state in (("success",) if context.get("reason") == "timed_out" else _DONE))
     if failed_step is None and ended_as == "failed":
         failed_step = _first_failed(context["dag"], states)
     return _outcome(context, ended_as, done=done, total=len(states), failed_step=failed_step)
@@ -141,6 +159,7 @@ def _outcome(
     done: int | None = None,
     total: int | None = None,
     failed_step: str | None = None,
+    started_at: datetime | None = None,
 ) -> RunOutcome:
     dag_run, ti, error = context["dag_run"], context.get("task_instance"), context.get("exception")
     ended_at = getattr(dag_run, "end_date", None) or getattr(ti, "end_date", None)
@@ -153,12 +172,25 @@ def _outcome(
         steps_done=done,
         steps_total=total,
         failed_step=failed_step,
-        started_at=_moment(getattr(dag_run, "start_date", None)),
+        started_at=_moment(started_at or getattr(dag_run, "start_date", None)),
         ended_at=_moment(ended_at) or datetime.now(UTC),
         url=_run_url(dag_id, run_id),
         error_type=type(error).__name__ if isinstance(error, BaseException) else None,
-        error_text=str(error) if error is not None else None,
+        error_text=_words(error),
     )
+
+
+def _words(error: object) -> str | None:
+    try:
+        return None if error is None else str(error)
+    except Exception:  # an exception of the user's own, which must not keep a stream from ending
+        return None
+
+
+def label(ti: Any) -> str:
+    """A task instance in words: ``task``, or ``task[index]`` where it is mapped."""
+    index = _map_index(ti)
+    return str(ti.task_id) if index < 0 else f"{ti.task_id}[{index}]"
 
 
 def _run_url(dag_id: str | None, run_id: str | None) -> str | None:
@@ -166,10 +198,6 @@ def _run_url(dag_id: str | None, run_id: str | None) -> str | None:
     if not base_url or not dag_id or not run_id:
         return None
     return f"{base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
-
-
-def _count(dag: Any) -> int | None:
-    return len(getattr(dag, "task_ids", ())) or None
 
 
 def _is_timeout(error: object) -> bool:
@@ -183,11 +211,6 @@ def _text(state: Any) -> str | None:
 def _map_index(ti: Any) -> int:
     index = getattr(ti, "map_index", -1)
     return -1 if index is None else int(index)
-
-
-def _label(ti: Any) -> str:
-    index = _map_index(ti)
-    return str(ti.task_id) if index < 0 else f"{ti.task_id}[{index}]"
 
 
 def _state_key(ti: Any) -> str:

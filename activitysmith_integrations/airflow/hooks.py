@@ -1,12 +1,15 @@
 """A Connection becomes a client."""
 
 import dataclasses
+import difflib
 import functools
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from airflow.sdk import BaseHook
+from pydantic import SecretStr
 
 from activitysmith_integrations.core import (
     ActivitySmithClient,
@@ -24,11 +27,13 @@ from activitysmith_integrations.core import (
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+_EXTRAS = ("timeout", "max_retries")
+_PORT = re.compile(r":\d*$")
 _TEST_RETRY = RetryPolicy(max_retries=1, max_elapsed=10)
 
 
 class _ClientOptions(TypedDict, total=False):
-    api_key: str
+    api_key: SecretStr
     base_url: str | None
     timeout: float
     retry: RetryPolicy
@@ -112,10 +117,10 @@ class ActivitySmithHook(BaseHook):
             options["retry"] = _TEST_RETRY
             with ActivitySmithClient(**options) as client:
                 client.end_stream(f"connection-test-{uuid4().hex}")
-        except NotFoundError:
-            pass  # the key was accepted, and the stream is rightly unknown
         except ActivitySmithError as error:
-            return False, str(error)
+            # The service's own "not found" means that it accepted the key: the stream is rightly unknown.
+            if not (isinstance(error, NotFoundError) and error.from_service):
+                return False, str(error)
         return True, "ActivitySmith accepts the API key."
 
     async def _async_client(self) -> AsyncActivitySmithClient:
@@ -154,8 +159,12 @@ def client_options(connection: "Connection") -> _ClientOptions:
     try:
         if not connection.password:
             raise InvalidRequestError(("password", "is empty; it is where the API key goes"))
-        options: _ClientOptions = {"api_key": connection.password, "base_url": _base_url(connection)}
+        key = SecretStr(connection.password)
+        options: _ClientOptions = {"api_key": key, "base_url": _base_url(connection)}
         extra = connection.extra_dejson
+        if not isinstance(extra, Mapping):
+            raise InvalidRequestError(("extra", "must be a JSON object"))
+        _refuse_misspelt(extra)
         if extra.get("timeout") not in (None, ""):
             options["timeout"] = _number("timeout", extra["timeout"])
         if extra.get("max_retries") not in (None, ""):
@@ -167,6 +176,8 @@ def client_options(connection: "Connection") -> _ClientOptions:
         ActivitySmithClient(**options)
     except InvalidRequestError as error:
         raise error.within(f"connection {connection.conn_id!r}") from None
+    except ValueError as error:
+        raise InvalidRequestError((f"connection {connection.conn_id!r}", str(error))) from None
     return options
 
 
@@ -176,11 +187,23 @@ def _base_url(connection: "Connection") -> str | None:
         return None
     scheme, _, rest = connection.host.rpartition("://")
     netloc, slash, path = rest.partition("/")
-    if connection.port and urlsplit(f"//{netloc}").port is None:
+    schema = connection.schema or ""
+    if schema in ("http", "https"):
+        # Where other connection types keep the scheme.
+        scheme, schema = scheme or schema, ""
+    if connection.port and not _PORT.search(netloc):
         netloc = f"{netloc}:{connection.port}"
-    if connection.schema and not path.strip("/"):
-        slash, path = "/", connection.schema
+    if schema and not path.strip("/"):
+        slash, path = "/", schema
     return f"{scheme or 'https'}://{netloc}{slash}{path}"
+
+
+def _refuse_misspelt(extra: Mapping[str, Any]) -> None:
+    """Other tools may keep extras of their own here, so only what looks like one of ours is refused."""
+    for name in extra:
+        close = difflib.get_close_matches(str(name).lower(), _EXTRAS, n=1, cutoff=0.7)
+        if close and name not in _EXTRAS:
+            raise InvalidRequestError((str(name), f"is no extra; did you mean {close[0]}?"))
 
 
 def _number(field: str, value: Any) -> float:

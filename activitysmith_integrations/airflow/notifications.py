@@ -42,17 +42,20 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
     task or in ``default_args``, and a ``DeadlineAlert`` (as ``AsyncCallback`` or ``SyncCallback``): it tells
     success from failure by itself. On a start or a retry, where nothing is over, it does nothing.
 
-    It takes at most 10 seconds whatever the network does, logs one line, and never raises.
+    It takes at most 10 seconds whatever the network does (and what Airflow itself takes to hand out a
+    connection), logs one line, and never raises.
 
     Args:
-        stream_key: The stream; made from the DAG's id where left out. Templated.
+        stream_key: The stream; made from the DAG's id where left out. Templated. A task's callback with a key
+            ends that stream with what became of the task; without one it is about the DAG's stream, so a
+            success ends it only once all other tasks of the run are over.
         activitysmith_conn_id: The connection. Templated.
         context: Airflow's own, for asynchronous callbacks.
         options: What to show instead of the default picture: see
             :class:`~activitysmith_integrations.core.EndOptions`. All of it is templated.
 
     Raises:
-        InvalidRequestError: An option is misspelt, or chooses what there is not.
+        InvalidRequestError: An option is misspelt.
     """
 
     template_fields = ("stream_key", "activitysmith_conn_id", *rendering.OPTIONS)
@@ -65,7 +68,8 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         context: "Context | None" = None,
         **options: Unpack[EndOptions],
     ) -> None:
-        check_options(options)
+        # Only the names: values can be templates, which say what they are when they are rendered.
+        check_options(dict.fromkeys(options))
         self.stream_key = stream_key
         self.activitysmith_conn_id = activitysmith_conn_id
         for name in rendering.OPTIONS:
@@ -109,15 +113,21 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
             if ended_as is None:
                 self.log.info("Nothing is over yet, so the Live Activity stream goes on.")
                 return None
+            outcome = contexts.outcome(context, ended_as, of_the_run=self.stream_key is None)
+            if outcome is None:
+                self.log.info("Other tasks of the run are not over, so the DAG's Live Activity stream goes on.")
+                return None
             environment = self._environment(context)
-            key = rendering.render(self.stream_key, context, environment)
-            conn_id = rendering.render(self.activitysmith_conn_id, context, environment)
+            key = rendering.name(rendering.render(self.stream_key, context, environment))
+            conn_id = rendering.name(rendering.render(self.activitysmith_conn_id, context, environment))
             key = stream_key(context["dag"].dag_id) if self.stream_key is None else key
-            outcome = contexts.outcome(context, ended_as)
         except Exception as error:
             self.log.error("The Live Activity stream %r was not ended: %s", self.stream_key, _words(error))
             return None
-        members, refused = plan(outcome, self._options(context, environment))
+        options = self._options(context, environment)
+        if self.stream_key is not None and "reason" not in context and context.get("task_instance") is not None:
+            options = {"title": contexts.label(context["task_instance"]), **options}
+        members, refused = plan(outcome, options)
         if refused is not None:
             self.log.warning("The default picture is shown instead, since this is refused: %s", refused)
         left = max(CALLBACK_RETRY.max_elapsed - (time.monotonic() - started), _LEAST_SECONDS)

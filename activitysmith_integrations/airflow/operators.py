@@ -21,7 +21,6 @@ from activitysmith_integrations.core import (
     InvalidRequestError,
     MetadataInput,
     NotFoundError,
-    RateLimitError,
     StateInput,
     SuccessForm,
     end_request,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
 # Somebody has to change something before these can succeed.
 _FAIL_AT_ONCE = frozenset({400, 401, 402, 403})
+_MAX_DEFERRALS = 10
 
 
 class ActivitySmithEndStreamOperator(BaseOperator):
@@ -136,44 +136,43 @@ class ActivitySmithEndStreamOperator(BaseOperator):
         self.deferrable = deferrable
         self.activitysmith_conn_id = activitysmith_conn_id
 
-    def execute(self, context: "Context") -> dict[str, Any]:
+    def execute(self, context: "Context", deferrals: int = 0) -> dict[str, Any]:
         """End the stream.
 
         Args:
             context: Airflow's.
+            deferrals: How often this try has waited already.
 
         Raises:
             AirflowFailException: The request, the key or the account has to change first.
-            RateLimitError: The service asks to wait longer than this call may take.
-            APIStatusError: The service failed.
+            APIStatusError: The service failed, or asks to wait longer than this call may take.
             APIConnectionError: No answer arrived.
             NotFoundError: The service does not know the stream, and *missing_ok* is off.
         """
         known = contexts.normalized(context)
         try:
-            key = self.stream_key if self.stream_key is not None else stream_key(self.dag_id)
+            key = rendering.name(self.stream_key) if self.stream_key is not None else stream_key(self.dag_id)
             members = self._members(known)
             answer = self._end(key, members)
         except InvalidRequestError as error:
             raise AirflowFailException(str(error)) from error
-        except RateLimitError as error:
-            if self.deferrable and error.retry_after is not None:
-                self._come_back_after(error.retry_after)
-            raise
         except APIStatusError as error:
             if error.status_code in _FAIL_AT_ONCE:
                 raise AirflowFailException(str(error)) from error
+            if self.deferrable and error.retryable and error.retry_after is not None and deferrals < _MAX_DEFERRALS:
+                self._come_back_after(error.retry_after, deferrals + 1)
             raise
         return answer.to_json()
 
-    def resume(self, context: "Context", event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def resume(self, context: "Context", event: Mapping[str, Any] | None = None, deferrals: int = 1) -> dict[str, Any]:
         """End the stream after the wait that the service asked for.
 
         Args:
             context: Airflow's.
             event: The trigger's; it says nothing of use.
+            deferrals: How often this try has waited.
         """
-        return self.execute(context)
+        return self.execute(context, deferrals)
 
     def _members(self, context: Mapping[str, Any]) -> dict[str, Any]:
         outcome = contexts.outcome_so_far(context, self.task_id, self.get_flat_relative_ids(upstream=False))
@@ -183,17 +182,18 @@ class ActivitySmithEndStreamOperator(BaseOperator):
 
     def _end(self, key: str, members: dict[str, Any]) -> EndStreamResponse:
         try:
-            answer = ActivitySmithHook(self.activitysmith_conn_id).end_stream(key, **members)
+            answer = ActivitySmithHook(rendering.name(self.activitysmith_conn_id)).end_stream(key, **members)
         except NotFoundError as error:
-            if not self.missing_ok:
+            if not (self.missing_ok and error.from_service):
                 raise
             self.log.log(*report(key, error))
             return nothing_left(key)
         self.log.log(*report(key, answer))
         return answer
 
-    def _come_back_after(self, seconds: float) -> None:
+    def _come_back_after(self, seconds: float, deferrals: int) -> None:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
         self.log.info("ActivitySmith asks to wait %.0f s; the task is deferred for that long.", seconds)
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="resume")
+        trigger = TimeDeltaTrigger(timedelta(seconds=seconds))
+        self.defer(trigger=trigger, method_name="resume", kwargs={"deferrals": deferrals})

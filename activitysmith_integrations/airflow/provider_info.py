@@ -44,7 +44,7 @@ def get_provider_info() -> dict[str, Any]:
                     "timeout": {
                         "label": "Timeout (seconds)",
                         "description": "Seconds for each step of one attempt. Empty: 10.",
-                        "schema": {"type": ["number", "null"], "minimum": 0},
+                        "schema": {"type": ["number", "null"], "minimum": 0.1},
                     },
                     "max_retries": {
                         "label": "Retries",

@@ -18,6 +18,7 @@ _NUMBERS = frozenset(
         "upper_limit",
     }
 )
+_TEXTS = frozenset({"title", "subtitle", "message"})
 _BOOLEANS = frozenset({"counts_down", "include_error", "is_running"})
 
 OPTIONS: tuple[str, ...] = tuple(EndOptions.__annotations__)
@@ -41,13 +42,29 @@ def typed(options: Mapping[str, Any]) -> EndOptions:
         options: Rendered options.
     """
     found: Any = {name: _typed(name, value) for name, value in options.items()}
-    state = found.get("content_state")
-    if isinstance(state, Mapping):
-        members = {name: _typed(name, value) for name, value in state.items()}
-        if members.get("type") == "progress" and "value" in members:
-            members["value"] = _number(members["value"])
-        found["content_state"] = members
+    if isinstance(found.get("content_state"), Mapping):
+        found["content_state"] = _typed_state(found["content_state"])
     return found  # type: ignore[no-any-return]
+
+
+def name(value: Any) -> Any:
+    """A rendered name; a DAG that renders native objects makes a number of one such as ``20261123``."""
+    return str(value) if isinstance(value, int) else value
+
+
+def _typed_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    members = {name: _typed(name, value) for name, value in state.items()}
+    if "value" in members and ("upper_limit" in members or members.get("type") == "progress"):
+        members["value"] = _number(members["value"])
+    if members.get("type") == "metrics" and isinstance(members.get("metrics"), (list, tuple)):
+        # Bars are drawn from numbers; what stats show stays as it is written.
+        members["metrics"] = [
+            {**metric, "value": _number(metric["value"])}
+            if isinstance(metric, Mapping) and "value" in metric
+            else metric
+            for metric in members["metrics"]
+        ]
+    return members
 
 
 def _typed(name: str, value: Any) -> Any:
@@ -55,6 +72,8 @@ def _typed(name: str, value: Any) -> Any:
         return _number(value)
     if name in _BOOLEANS and isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip().lower(), value)
+    if name in _TEXTS and isinstance(value, (int, float)):
+        return str(value)
     return value
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from activitysmith_integrations.core import retry as retrying
 from activitysmith_integrations.core import transport, wire
-from activitysmith_integrations.core.errors import ActivitySmithError
+from activitysmith_integrations.core.errors import ActivitySmithError, InvalidRequestError
 from activitysmith_integrations.core.models import (
     AlertPayload,
     AnyAction,
@@ -111,14 +111,16 @@ class _Client(Generic[ClientT]):
         timeout: float,
         retry: RetryPolicy,
         http_client: ClientT | None,
-        make_http_client: Callable[[], ClientT],
+        make_http_client: Callable[..., ClientT],
     ) -> None:
         self._endpoint = wire.resolve_endpoint(api_key, base_url)
         retrying.check_seconds("timeout", timeout)
+        if timeout == 0:
+            raise ValueError("timeout: 0 seconds leave no time for a single step")
         self._timeout = timeout
         self._retry = retry
         self._given_http_client: ClientT | None = http_client
-        self._make_http_client: Callable[[], ClientT] = make_http_client
+        self._make_http_client: Callable[..., ClientT] = make_http_client
         # By process: after a fork the parent's connections must stay open, and out of use.
         self._own_http_clients: dict[int, ClientT] = {}
 
@@ -137,8 +139,15 @@ class _Client(Generic[ClientT]):
         if self._given_http_client is not None:
             return self._given_http_client
         client = self._own_http_clients.get(os.getpid())
-        # setdefault: of two threads that get here together, both use the one that came first.
-        return client or self._own_http_clients.setdefault(os.getpid(), self._make_http_client())
+        if client is not None:
+            return client
+        try:
+            # Plain http:// is for this machine only, and a proxy is another machine.
+            made = self._make_http_client(proxies=self.base_url.startswith("https:"))
+        except (ImportError, ValueError) as error:
+            raise InvalidRequestError(("HTTPS_PROXY, ALL_PROXY", f"cannot be used: {error}")) from None
+        # Of two threads that get here together, both use the one that came first.
+        return self._own_http_clients.setdefault(os.getpid(), made)
 
     def _take_own_http_client(self) -> ClientT | None:
         """The connections to close, if any were made in this process."""
@@ -300,6 +309,8 @@ class ActivitySmithClient(_Client[httpx.Client]):
 
 class AsyncActivitySmithClient(_Client[httpx.AsyncClient]):
     """As :class:`ActivitySmithClient`, for asyncio: same arguments, same meanings, same errors.
+
+    Its connections belong to the event loop of its first call; make one for each loop.
 
     Args:
         api_key: As there.

@@ -24,7 +24,7 @@ CALLBACK_RETRY = RetryPolicy(max_retries=4, initial_delay=0.3, max_delay=2.0, ma
 
 
 def plan(outcome: RunOutcome, options: EndOptions | None) -> tuple[dict[str, Any], InvalidRequestError | None]:
-    """The members to end a stream with from a callback.
+    """The members to end a stream with from a callback; it never raises.
 
     Args:
         outcome: What happened.
@@ -39,6 +39,8 @@ def plan(outcome: RunOutcome, options: EndOptions | None) -> tuple[dict[str, Any
         EndStreamRequest(**members)
     except InvalidRequestError as error:
         return end_request(outcome), error
+    except Exception as error:  # whatever a value of the user's own does when it is looked at
+        return end_request(outcome), InvalidRequestError(("", f"{type(error).__name__}: {error}"))
     return members, None
 
 
@@ -64,10 +66,20 @@ def report(stream_key: str, came_of_it: EndStreamResponse | Exception) -> tuple[
     """
     name = f"Live Activity stream {stream_key!r}"
     if isinstance(came_of_it, EndStreamResponse):
-        inactive = came_of_it.activity_id is None or came_of_it.ignored
-        return logging.INFO, f"{name} was already inactive." if inactive else f"Ended {name}."
-    if isinstance(came_of_it, NotFoundError):
+        return _report_answer(name, came_of_it)
+    if isinstance(came_of_it, NotFoundError) and came_of_it.from_service:
         return logging.INFO, f"{name} is not known to ActivitySmith: nothing to end. Was it started with this key?"
     if isinstance(came_of_it, ActivitySmithError):
         return logging.ERROR, f"{name} was not ended: {came_of_it}"
     return logging.ERROR, f"{name} was not ended: {type(came_of_it).__name__}: {came_of_it}"
+
+
+def _report_answer(name: str, answer: EndStreamResponse) -> tuple[int, str]:
+    # Null means inactive (API contract); left out means nothing.
+    inactive = answer.ignored or ("activity_id" in answer.model_fields_set and answer.activity_id is None)
+    line = f"{name} was already inactive." if inactive else f"Ended {name}."
+    if not answer.success:
+        line = f"{name} was not ended: ActivitySmith answered without a success."
+    remarks = [remark for remark in (answer.warning, *(answer.errors or ())) if remark]
+    level = logging.WARNING if remarks or not answer.success else logging.INFO
+    return level, " ".join([line, *(["ActivitySmith says:"] if remarks else []), *remarks])

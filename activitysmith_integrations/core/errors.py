@@ -18,10 +18,11 @@ All of them survive pickling, which both engines do to exceptions on their way b
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 _RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 _MAX_QUOTED = 300
+_MAX_KEPT = 2000
 
 
 class ActivitySmithError(Exception):
@@ -75,13 +76,14 @@ class APIStatusError(ActivitySmithError):
 
     Args:
         status_code: The HTTP status.
-        body: The decoded JSON body, the text where it was not JSON, None where it was empty.
+        body: The decoded JSON body, the beginning of the text where it was not JSON, None where it was empty.
         retry_after: Seconds the service asked to wait; None where it did not say.
     """
 
-    hint: ClassVar[str] = ""
+    hint = ""
 
     def __init__(self, status_code: int, body: Any = None, retry_after: float | None = None) -> None:
+        body = body[:_MAX_KEPT] if isinstance(body, str) else body
         super().__init__(status_code, body, retry_after)
         self.status_code = status_code
         self.body = body
@@ -98,7 +100,7 @@ class APIStatusError(ActivitySmithError):
         if isinstance(self.body, Mapping) and isinstance(self.body.get("upgrade_url"), str):
             parts.append(f"See {self.body['upgrade_url']}")
         if self.retry_after is not None:
-            parts.append(f"The service asks to wait {self.retry_after:g} s")
+            parts.append(f"The service asks to wait {self.retry_after:.0f} s")
         return ". ".join(part.rstrip(".") for part in parts) + "."
 
 
@@ -127,9 +129,20 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: no such stream (ending) or no recipients (starting or updating)."""
+    """404: no such stream (ending) or no recipients (starting or updating).
+
+    Attributes:
+        from_service: Whether the answer reads like the service's own. Another one comes from a wrong address,
+            and says nothing of a stream.
+    """
 
     hint = "Check the stream key, and that the API key's account is the one that started the stream"
+
+    def __init__(self, status_code: int = 404, body: Any = None, retry_after: float | None = None) -> None:
+        super().__init__(status_code, body, retry_after)
+        self.from_service = isinstance(self.body, Mapping) and not {"error", "message"}.isdisjoint(self.body)
+        if not self.from_service:
+            self.hint = "That is not how ActivitySmith says it; check that base_url is the address of its API"
 
 
 class RateLimitError(APIStatusError):

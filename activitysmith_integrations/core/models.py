@@ -34,7 +34,7 @@ _MAX_METADATA_TEXT = 4000
 _MAX_METADATA_BYTES = 16 * 1024
 
 # RFC 3986: the characters a URI is made of.
-_URI = re.compile(r"[a-z]+://(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
+_URI = re.compile(r"[a-z]+://(?![/?#])(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 
 
 def _text(value: str) -> str:

@@ -6,7 +6,7 @@ as a reader sees them.
 
 import difflib
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
@@ -142,12 +142,23 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name, choices in (("on_success", get_args(SuccessForm)), ("on_failure", get_args(FailureForm))):
         if options.get(name) is not None and options[name] not in choices:
             raise InvalidRequestError((name, f"{options[name]!r} is not among {', '.join(choices)}"))
-    # Both are merged with the run's own, so their kind must be right before the request is checked.
-    tags, metadata = options.get("tags"), options.get("metadata")
-    if tags is not None and (isinstance(tags, str) or not isinstance(tags, Sequence)):
-        raise InvalidRequestError(("tags", "must be a list"))
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise InvalidRequestError(("metadata", "must be an object"))
+    for name, (fits, kind) in _KINDS.items():
+        if options.get(name) is not None and not fits(options[name]):
+            raise InvalidRequestError((name, f"must be {kind}, not {options[name]!r}"))
+
+
+def _is_list_of_strings(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+
+
+# What the picture is made with, so that its kind must be right before the request can be checked.
+_KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "title": (lambda value: isinstance(value, str), "a string"),
+    "subtitle": (lambda value: isinstance(value, str), "a string"),
+    "include_error": (lambda value: isinstance(value, bool), "True or False"),
+    "tags": (_is_list_of_strings, "a list of strings"),
+    "metadata": (lambda value: isinstance(value, Mapping), "a mapping"),
+}
 
 
 def end_request(outcome: RunOutcome, options: EndOptions | None = None) -> dict[str, Any]:
@@ -223,10 +234,12 @@ def _success(outcome: RunOutcome, said: Mapping[str, Any]) -> dict[str, Any]:
         "icon": {"symbol": "checkmark.circle.fill", "color": color},
         **_stays(said.get("success_auto_dismiss_minutes")),
     }
-    steps = fold_steps(outcome.steps_total, outcome.steps_total)
+    total = outcome.steps_total
+    done = total if outcome.steps_done is None else outcome.steps_done
+    steps = fold_steps(done, total)
     if steps and said.get("on_success", "segmented_progress") == "segmented_progress":
-        return {**state, "type": "segmented_progress", "number_of_steps": steps[1], "current_step": steps[1]}
-    return {**state, "type": "progress", "percentage": 100}
+        return {**state, "type": "segmented_progress", "number_of_steps": steps[1], "current_step": steps[0]}
+    return {**state, "type": "progress", "percentage": _percentage(done, total) if steps else 100}
 
 
 def _failure(outcome: RunOutcome, said: Mapping[str, Any], look: _Look, message: str) -> dict[str, Any]:
@@ -245,19 +258,20 @@ def _failure(outcome: RunOutcome, said: Mapping[str, Any], look: _Look, message:
     }
     subtitle = _line(said.get("subtitle"), _SUBTITLE)
     form = said.get("on_failure", "alert")
-    steps = fold_steps(outcome.steps_done, outcome.steps_total)
+    total = outcome.steps_total
+    done = None if outcome.steps_done is None else min(outcome.steps_done, (total or 1) - 1)  # what failed is not done
+    steps = fold_steps(done, total)
     if form == "alert" or steps is None:
         return {**state, "type": "alert", "message": message, **({"subtitle": subtitle} if subtitle else {})}
     state["subtitle"] = subtitle or _cut(message, _SUBTITLE)
     if form == "progress":
-        return {**state, "type": "progress", "percentage": _percentage(outcome)}
-    done, total = steps
-    completed = {"step_colors": [said.get("success_color", "green")] * done} if done else {}
+        return {**state, "type": "progress", "percentage": _percentage(done, total)}
+    completed = {"step_colors": [said.get("success_color", "green")] * steps[0]} if steps[0] else {}
     return {
         **state,
         "type": "segmented_progress",
-        "number_of_steps": total,
-        "current_step": done,
+        "number_of_steps": steps[1],
+        "current_step": steps[0],
         "step_color": color,
         **completed,
     }
@@ -267,11 +281,9 @@ def _stays(minutes: int | None) -> dict[str, int]:
     return {} if minutes is None else {"auto_dismiss_minutes": minutes}
 
 
-def _percentage(outcome: RunOutcome) -> int:
-    done, total = outcome.steps_done or 0, outcome.steps_total or 1
-    share = max(0, min(done, total)) * 100 // total
-    # Something done is never nothing, and what failed is never complete.
-    return min(max(share, 1 if done > 0 else 0), 99)
+def _percentage(done: int | None, total: int | None) -> int:
+    share = max(0, min(done or 0, total or 1)) * 100 // (total or 1)
+    return max(share, 1 if (done or 0) > 0 else 0)  # something done is never nothing
 
 
 def _message(outcome: RunOutcome, look: _Look, *, include_error: bool) -> str:
@@ -353,7 +365,7 @@ def duration(started_at: datetime | None, ended_at: datetime | None) -> str:
 
 def _line(text: str | None, limit: int) -> str:
     """One line of at most *limit* characters; line breaks and control characters become spaces."""
-    visible = "".join(_visible(char) for char in text or "")
+    visible = "".join(_visible(char) for char in (text or "")[: limit * 50])
     return _cut(" ".join(visible.split()), limit)
 
 

@@ -41,16 +41,20 @@ def deadline(at: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def sync_client() -> httpx.Client:
-    """An httpx client whose connections keep to :func:`deadline`."""
-    client = httpx.Client(verify=shared_ssl_context())
+def sync_client(*, proxies: bool = True) -> httpx.Client:
+    """An httpx client whose connections keep to :func:`deadline`.
+
+    Args:
+        proxies: Whether to go through the environment's proxies.
+    """
+    client = httpx.Client(verify=shared_ssl_context(), trust_env=proxies)
     _bound((client._transport, *client._mounts.values()), _Backend)
     return client
 
 
-def async_client() -> httpx.AsyncClient:
+def async_client(*, proxies: bool = True) -> httpx.AsyncClient:
     """The same for asyncio."""
-    client = httpx.AsyncClient(verify=shared_ssl_context())
+    client = httpx.AsyncClient(verify=shared_ssl_context(), trust_env=proxies)
     _bound((client._transport, *client._mounts.values()), _AsyncBackend)
     return client
 
@@ -90,7 +94,10 @@ def _connect_in_thread(connect: Callable[[], "_Stream"], timeout: float | None) 
         except Exception as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, name="activitysmith-connect", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="activitysmith-connect", daemon=True).start()
+    except RuntimeError as error:  # the interpreter is ending, or has no thread to give
+        raise httpcore.ConnectError(str(error)) from None
     try:
         return future.result(timeout)
     except TimeoutError:
@@ -158,7 +165,10 @@ class _Stream(_Wrapped):
 
 
 class _AsyncBackend:
-    """The same for asyncio, where every step can be cancelled and needs no thread."""
+    """The same for asyncio, whose steps can be given up without a thread of ours.
+
+    A name look-up that hangs is given up too, but asyncio waits for it when the event loop ends.
+    """
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend

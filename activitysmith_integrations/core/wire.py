@@ -95,8 +95,12 @@ def check_base_url(base_url: str) -> str:
         raise InvalidRequestError(("base_url", f"{url.port} is no port; they go from 1 to 65535"))
     if url.scheme not in ("https", "http") or not url.host:
         raise InvalidRequestError(("base_url", "is no URL of the form https://activitysmith.com/api"))
-    if url.userinfo or url.query or url.fragment:
+    if url.userinfo or "?" in base_url or "#" in base_url:
         raise InvalidRequestError(("base_url", "must hold no user name, password, query or fragment"))
+    try:
+        url.host.encode("idna")
+    except UnicodeError:
+        raise InvalidRequestError(("base_url", f"{url.host!r} is no host name")) from None
     if url.scheme == "http" and not _is_loopback(url.host):
         raise InvalidRequestError(
             ("base_url", f"plain http:// would show the API key to the network on the way to {url.host}; use https://")
@@ -194,7 +198,7 @@ def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, an
         APIStatusError: The status is not a success.
         InvalidResponseError: It is, but the body is not the documented answer.
     """
-    text = content.decode("utf-8", "replace").replace(endpoint.api_key.get_secret_value(), "***")
+    text = content.decode("utf-8", "replace")
     try:
         body = json.loads(text) if text.strip() else None
         decoded = True
@@ -206,7 +210,8 @@ def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, an
             "check that base_url is the address of the API itself"
         )
     if not response.is_success:
-        raise status_error(response.status_code, body, parse_retry_after(response.headers.get("Retry-After")))
+        retry_after = parse_retry_after(response.headers.get("Retry-After"))
+        raise status_error(response.status_code, _without(endpoint.api_key, body), retry_after)
     if not decoded or not isinstance(body, dict):
         kind = response.headers.get("Content-Type", "no content type")
         raise InvalidResponseError(
@@ -220,6 +225,17 @@ def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, an
         raise InvalidResponseError(
             f"ActivitySmith answered {response.status_code}, but not as documented: look at {members}."
         ) from None
+
+
+def _without(api_key: SecretStr, body: Any) -> Any:
+    """A decoded body without the key, should the service repeat it."""
+    if isinstance(body, str):
+        return body.replace(api_key.get_secret_value(), "***")
+    if isinstance(body, dict):
+        return {name: _without(api_key, member) for name, member in body.items()}
+    if isinstance(body, list):
+        return [_without(api_key, member) for member in body]
+    return body
 
 
 def refuse_oversized(size: int) -> None:

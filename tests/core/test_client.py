@@ -150,6 +150,8 @@ def test_plain_http_is_for_this_machine_only(call: Any, service: Service, url: s
         ("https://u:p@example.com", "no user name"),
         ("https://example.com?x=1", "query"),
         ("https://example.com#x", "fragment"),
+        ("https://example.com/api?", "query"),
+        (f"https://{'x' * 70}.example.com", "is no host name"),
         ("https://example.com:99999", "99999 is no port"),
         ("http://[::1", "is no URL"),
         (7, "is no URL"),
@@ -195,9 +197,9 @@ def test_the_key_is_in_no_repr_and_a_client_does_not_pickle(colour: str) -> None
         pickle.dumps(client)
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), True, "10"])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), True, "10", 0])
 def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
-    with pytest.raises(ValueError, match=r"timeout: .* is not a number of seconds"):
+    with pytest.raises(ValueError, match=r"timeout: .* (is not a number of|leave no time)"):
         ActivitySmithClient(KEY, timeout=timeout)
 
 
@@ -301,11 +303,33 @@ def test_an_answer_that_repeats_the_key_is_quoted_without_it(call: Any, service:
     assert KEY not in repr(raised.value) + repr(raised.value.body)
 
 
+@pytest.mark.parametrize("key", ["a", "true", "stream"])
+def test_a_key_that_occurs_in_an_answer_spoils_no_answer(call: Any, service: Service, key: str) -> None:
+    assert call("end_stream", "nightly", client={"api_key": key}).stream_key == "nightly"
+
+
+def test_a_key_is_cut_out_of_escaped_and_nested_texts_too(call: Any, service: Service) -> None:
+    service.will_answer(httpx.Response(400, text='{"error": {"keys": ["ask_a\\/b"]}, "message": "ask_a\\/b"}'))
+    with pytest.raises(BadRequestError) as raised:
+        call("end_stream", "nightly", client={"api_key": "ask_a/b"})
+    assert "ask_a" not in str(raised.value) + repr(raised.value)
+
+
+def test_a_404_that_is_not_the_services_own_asks_for_the_base_url(call: Any, service: Service) -> None:
+    service.will_answer(httpx.Response(404, json={"error": "Not Found"}), httpx.Response(404, text="<html>"))
+    for from_service, said in ((True, "Check the stream key"), (False, "check that base_url is the address")):
+        with pytest.raises(NotFoundError, match=said) as raised:
+            call("end_stream", "nightly")
+        assert raised.value.from_service is from_service
+        assert pickle.loads(pickle.dumps(raised.value)).from_service is from_service
+
+
 def test_a_long_error_body_is_cut_in_the_message(call: Any, service: Service) -> None:
     service.will_answer(httpx.Response(418, text="x" * 5000))
     with pytest.raises(APIStatusError) as raised:
         call("end_stream", "nightly")
     assert len(str(raised.value)) < 400
+    assert len(repr(raised.value)) < 2100
 
 
 def test_a_redirect_is_not_followed_and_says_why(call: Any, service: Service) -> None:
@@ -364,7 +388,8 @@ def test_errors_survive_pickling() -> None:
 
 
 def _options(base_url: str, **options: Any) -> dict[str, Any]:
-    return {"api_key": KEY, "base_url": base_url, "retry": QUICK, **options}
+    # With an hour for each step, only the call's own budget can end one that hangs.
+    return {"api_key": KEY, "base_url": base_url, "retry": QUICK, "timeout": 3600, **options}
 
 
 def test_nobody_listening_is_a_connection_error(over_the_wire: Any) -> None:

@@ -1,4 +1,5 @@
 import logging
+from collections import UserDict
 from typing import Any
 
 import pytest
@@ -27,7 +28,23 @@ def test_a_plan_is_what_the_options_say() -> None:
     assert plan(OUTCOME, {"title": "Nightly"}) == (end_request(OUTCOME, {"title": "Nightly"}), None)
 
 
-@pytest.mark.parametrize("options", [{"titel": "x"}, {"content_state": {"title": 7}}, {"tags": [""]}])
+class _Unreadable(UserDict[str, Any]):
+    def __iter__(self) -> Any:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"titel": "x"},
+        {"title": 5},
+        {"include_error": "no"},
+        {"content_state": {"title": 7}},
+        {"tags": [""]},
+        {"tags": [["a"]]},
+        {"metadata": _Unreadable(a=1)},
+    ],
+)
 def test_options_that_are_refused_leave_the_default_picture_and_the_reason(options: Any) -> None:
     members, refused = plan(OUTCOME, options)
     assert members == end_request(OUTCOME)
@@ -38,8 +55,17 @@ def test_options_that_are_refused_leave_the_default_picture_and_the_reason(optio
     ("came_of_it", "level", "line"),
     [
         (EndStreamResponse(**ANSWER, activity_id="a1"), logging.INFO, "Ended Live Activity stream 'nightly'."),
-        (EndStreamResponse(**ANSWER), logging.INFO, "Live Activity stream 'nightly' was already inactive."),
-        (NotFoundError(404), logging.INFO, "nothing to end. Was it started with this key?"),
+        (EndStreamResponse(**ANSWER), logging.INFO, "Ended Live Activity stream 'nightly'."),
+        (EndStreamResponse(**ANSWER, activity_id=None), logging.INFO, "'nightly' was already inactive."),
+        (EndStreamResponse(**ANSWER, activity_id="a1", ignored=True), logging.INFO, "was already inactive."),
+        (
+            EndStreamResponse(**ANSWER, activity_id="a1", warning="Slow down.", errors=["device 1"]),
+            logging.WARNING,
+            "Ended Live Activity stream 'nightly'. ActivitySmith says: Slow down. device 1",
+        ),
+        (EndStreamResponse(**{**ANSWER, "success": False}), logging.WARNING, "answered without a success"),
+        (NotFoundError(404, {"error": "Not Found"}), logging.INFO, "nothing to end. Was it started with this key?"),
+        (NotFoundError(404, "<html>"), logging.ERROR, "check that base_url is the address of its API"),
         (APITimeoutError("No answer."), logging.ERROR, "Live Activity stream 'nightly' was not ended: No answer."),
         (KeyError("x"), logging.ERROR, "was not ended: KeyError: 'x'"),
     ],

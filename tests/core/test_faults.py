@@ -129,7 +129,8 @@ def test_a_fault_is_the_right_error_in_time_and_leaves_nothing_behind(
 ) -> None:
     fault = FAULTS[name]
     server = peer(lambda connection: fault.behave(connection, over))
-    options = {"api_key": KEY, "base_url": server.base_url, "retry": POLICY}
+    # With an hour for each step, only the call's own budget can end one that hangs.
+    options = {"api_key": KEY, "base_url": server.base_url, "retry": POLICY, "timeout": 3600}
     caplog.set_level(logging.DEBUG)
     with pytest.raises(fault.error) as raised:
         over_the_wire(options, "end_stream", "nightly")

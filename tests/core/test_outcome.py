@@ -34,7 +34,7 @@ def _sent(outcome: RunOutcome, **options: Any) -> dict[str, Any]:
 
 
 def test_a_success_is_green_with_every_step_complete() -> None:
-    assert _sent(_outcome("succeeded")) == {
+    assert _sent(_outcome("succeeded", steps_done=5)) == {
         "content_state": {
             "title": "nightly_etl",
             "subtitle": "Done in 3 m 10 s",
@@ -110,7 +110,7 @@ def test_a_message_says_as_much_as_is_known(facts: dict[str, Any], message: str)
 
 
 def test_a_success_whose_steps_cannot_be_counted_is_a_full_bar() -> None:
-    for facts in ({"steps_total": None}, {"steps_total": 0}):
+    for facts in ({"steps_total": None}, {"steps_total": 0}, {"steps_total": None, "steps_done": None}):
         state = _sent(_outcome("succeeded", **facts))["content_state"]
         assert (state["type"], state["percentage"]) == ("progress", 100)
 
@@ -123,7 +123,15 @@ def test_an_unknown_duration_is_left_out() -> None:
 
 
 def test_a_success_may_be_a_full_bar() -> None:
-    assert _sent(_outcome("succeeded"), on_success="progress")["content_state"]["percentage"] == 100
+    for done in (5, None):
+        state = _sent(_outcome("succeeded", steps_done=done), on_success="progress")["content_state"]
+        assert (state["type"], state["percentage"]) == ("progress", 100)
+
+
+def test_a_success_shown_before_all_steps_are_over_shows_no_more_than_is_done() -> None:
+    outcome = _outcome("succeeded", steps_done=2)
+    assert _sent(outcome)["content_state"]["current_step"] == 2
+    assert _sent(outcome, on_success="progress")["content_state"]["percentage"] == 40
 
 
 def test_a_failure_may_show_where_it_stopped() -> None:
@@ -142,11 +150,15 @@ def test_a_failure_before_the_first_step_shows_no_step_complete() -> None:
     assert _sent(_outcome(steps_done=0), on_failure="progress")["content_state"]["percentage"] == 0
 
 
+def test_a_failure_after_the_last_step_does_not_look_complete() -> None:
+    assert _sent(_outcome(steps_done=5), on_failure="segmented_progress")["content_state"]["current_step"] == 4
+
+
 def test_a_failure_that_cannot_be_drawn_is_an_alert() -> None:
     assert _sent(_outcome(steps_done=None), on_failure="progress")["content_state"]["type"] == "alert"
 
 
-@pytest.mark.parametrize(("done", "total", "percentage"), [(1, 1000, 1), (999, 1000, 99), (5, 5, 99)])
+@pytest.mark.parametrize(("done", "total", "percentage"), [(1, 1000, 1), (999, 1000, 99), (1000, 1000, 99)])
 def test_a_failed_bar_is_neither_empty_nor_full_once_something_is_done(done: int, total: int, percentage: int) -> None:
     outcome = _outcome(steps_done=done, steps_total=total)
     assert _sent(outcome, on_failure="progress")["content_state"]["percentage"] == percentage
@@ -205,8 +217,12 @@ def test_none_means_not_said() -> None:
         ({"on_sucess": "progress"}, "on_sucess: is no option; did you mean on_success?"),
         ({"zzz": 1}, "zzz: is no option; known are on_success,"),
         ({"on_failure": "loud"}, "on_failure: 'loud' is not among alert, segmented_progress, progress"),
-        ({"tags": "prod"}, "tags: must be a list"),
-        ({"metadata": ["a"]}, "metadata: must be an object"),
+        ({"tags": "prod"}, "tags: must be a list of strings, not 'prod'"),
+        ({"tags": [["prod"]]}, "tags: must be a list of strings"),
+        ({"metadata": ["a"]}, "metadata: must be a mapping"),
+        ({"title": 5}, "title: must be a string, not 5"),
+        ({"subtitle": 5}, "subtitle: must be a string, not 5"),
+        ({"include_error": "no"}, "include_error: must be True or False, not 'no'"),
     ],
 )
 def test_a_wrong_choice_is_refused(options: Any, said: str) -> None:

@@ -11,6 +11,7 @@ from activitysmith_integrations.core import (
     ActivitySmithClient,
     APIConnectionError,
     APITimeoutError,
+    InvalidRequestError,
     RetryPolicy,
     transport,
 )
@@ -31,7 +32,7 @@ def test_a_name_look_up_that_hangs_is_held_to_the_calls_time(monkeypatch: pytest
         raise OSError("no such host")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    client = ActivitySmithClient(KEY, base_url="https://example.invalid", retry=BRIEF)
+    client = ActivitySmithClient(KEY, base_url="https://example.invalid", retry=BRIEF, timeout=3600)
     with client, pytest.raises(APITimeoutError):
         client.end_stream("nightly")
     assert asked.is_set()
@@ -54,7 +55,10 @@ def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPa
         return look_up(*args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    with ActivitySmithClient(KEY, base_url=server.base_url, retry=BRIEF) as client, pytest.raises(APITimeoutError):
+    with (
+        ActivitySmithClient(KEY, base_url=server.base_url, retry=BRIEF, timeout=3600) as client,
+        pytest.raises(APITimeoutError),
+    ):
         client.end_stream("nightly")
     late.set()
     assert closed.wait(10)
@@ -90,7 +94,9 @@ def test_a_peer_that_never_finishes_the_handshake_is_held_to_the_calls_time(peer
     base_url = peer(drip).base_url.replace("http:", "https:")
     try:
         with pytest.raises(APITimeoutError):
-            over_the_wire({"api_key": KEY, "base_url": base_url, "retry": BRIEF}, "end_stream", "nightly")
+            over_the_wire(
+                {"api_key": KEY, "base_url": base_url, "retry": BRIEF, "timeout": 3600}, "end_stream", "nightly"
+            )
     finally:
         stop.set()
 
@@ -102,7 +108,7 @@ def test_a_peer_that_speaks_no_tls_is_a_connection_error(peer: Any, over_the_wir
 
     base_url = peer(plain).base_url.replace("http:", "https:")
     with pytest.raises(APIConnectionError):
-        over_the_wire({"api_key": KEY, "base_url": base_url, "retry": BRIEF}, "end_stream", "nightly")
+        over_the_wire({"api_key": KEY, "base_url": base_url, "retry": BRIEF, "timeout": 3600}, "end_stream", "nightly")
 
 
 def test_a_proxy_of_the_environment_is_used_and_held_to_the_calls_time(
@@ -117,8 +123,40 @@ def test_a_proxy_of_the_environment_is_used_and_held_to_the_calls_time(
     monkeypatch.setenv("HTTPS_PROXY", peer(swallow).base_url)
     monkeypatch.setenv("NO_PROXY", "localhost")
     with pytest.raises(APITimeoutError):
-        over_the_wire({"api_key": KEY, "base_url": "https://example.invalid", "retry": BRIEF}, "end_stream", "k")
+        over_the_wire(
+            {"api_key": KEY, "base_url": "https://example.invalid", "retry": BRIEF, "timeout": 3600}, "end_stream", "k"
+        )
     assert asked[0].startswith(b"CONNECT example.invalid:443")
+
+
+def test_plain_http_to_this_machine_does_not_go_through_a_proxy(
+    peer: Any, monkeypatch: pytest.MonkeyPatch, over_the_wire: Any
+) -> None:
+    proxy = peer(lambda connection: None)
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.base_url)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        base_url = f"http://localhost:{taken.getsockname()[1]}"
+    with pytest.raises(APIConnectionError):
+        over_the_wire({"api_key": KEY, "base_url": base_url, "retry": BRIEF}, "end_stream", "nightly")
+    assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:1", "nonsense://"])
+def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.MonkeyPatch, over_the_wire: Any) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(InvalidRequestError, match="HTTPS_PROXY, ALL_PROXY: cannot be used"):
+        over_the_wire({"api_key": KEY, "base_url": "https://example.invalid"}, "end_stream", "nightly")
+
+
+def test_a_machine_without_a_thread_to_give_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    client = ActivitySmithClient(KEY, base_url="http://127.0.0.1:1", retry=BRIEF)
+    with client, pytest.raises(APIConnectionError, match="can't start new thread"):
+        client.end_stream("nightly")
 
 
 def test_without_a_deadline_httpxs_own_timeouts_hold(peer: Any) -> None:

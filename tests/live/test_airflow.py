@@ -93,7 +93,7 @@ def test_every_example_ends_its_stream_on_success_and_on_failure(airflow: Airflo
             eventually(lambda key=key, count=count: len(sandbox.ends(key)) > count, f"the end of {key}")
             (body,) = sandbox.ends(key)[count:]
             assert (body["content_state"]["type"] == "alert") is fail
-    assert sandbox.ends("warehouse-rows")[0]["content_state"]["metrics"] == [{"label": "Rows", "value": "1200"}]
+    assert sandbox.ends("warehouse-rows")[0]["content_state"]["metrics"] == [{"label": "Rows", "value": 1200}]
 
 
 def test_callbacks_of_tasks_end_the_streams_of_those_tasks(airflow: Airflow, sandbox: Sandbox) -> None:
@@ -108,6 +108,7 @@ def test_callbacks_of_tasks_end_the_streams_of_those_tasks(airflow: Airflow, san
     states = {key: only_end(sandbox, key)["content_state"] for key in keys}
     assert [states[f"mapped-{index}"]["type"] for index in range(3)] == ["progress", "alert", "progress"]
     assert states["mapped-1"]["message"].startswith("each[1] failed")
+    assert states["default-one"]["title"] == "one"
     assert states["task-manual"]["percentage"] == 100
     assert states["retried"]["message"].startswith("stubborn failed")
 
@@ -224,9 +225,20 @@ def test_the_connection_form_shows_the_useful_fields(airflow: Airflow) -> None:
     assert all(field["description"] for field in form["extra_fields"].values())
 
 
+def test_no_stream_got_a_second_end_later(sandbox: Sandbox) -> None:
+    dag_ids = [f"live_{name}" for name in ("failure", "timeout", "all_skipped", "tag", "operator")]
+    keys = ["mapped-0", "mapped-1", "mapped-2", "default-one", "default-two", "retried", "batched-a", "batched-b"]
+    for key in dag_ids + keys:
+        assert len(sandbox.ends(key)) <= 1, key
+
+
 def test_the_key_is_nowhere_but_in_the_connection(airflow: Airflow) -> None:
     key = KEY.encode()
-    assert [name for name, content in airflow.everything_written().items() if key in content] == []
+    for dag_id in ("live_success", "live_failure", "live_operator"):
+        airflow.run(dag_id)
+    written = airflow.everything_written()
+    assert any("task_id=work" in name for name in written)
+    assert [name for name, content in written.items() if key in content] == []
     with sqlite3.connect(airflow.home / "airflow.db") as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert "rendered_task_instance_fields" in tables

@@ -1,6 +1,8 @@
 """Airflow as a library: a home of its own, no database, the connection in the environment."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,7 +11,9 @@ import pytest
 from support.airflow import connection
 from support.sandbox import KEY, Sandbox, running_sandbox
 
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+home = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, home, ignore_errors=True)
+os.environ["AIRFLOW_HOME"] = home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 collect_ignore_glob = [] if find_spec("airflow") else ["*"]

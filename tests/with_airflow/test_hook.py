@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection
+from pydantic import SecretStr
 from support.airflow import connection
 from support.sandbox import KEY, Sandbox
 
@@ -65,7 +66,7 @@ FIELDS = {"conn_type": "activitysmith", "password": KEY, "host": URL}
 def test_every_form_of_a_connection_gives_the_same_client(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_FORM", form)
     options = client_options(ActivitySmithHook.get_connection("form"))
-    assert options == {"api_key": KEY, "base_url": URL, "timeout": 4.0, "retry": RetryPolicy(max_retries=2)}
+    assert options == {"api_key": SecretStr(KEY), "base_url": URL, "timeout": 4.0, "retry": RetryPolicy(max_retries=2)}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,8 @@ def test_every_form_of_a_connection_gives_the_same_client(form: str, monkeypatch
         ({"host": "http://localhost:8765/api/"}, "http://localhost:8765/api/"),
         ({"host": "http://localhost", "port": 8765, "schema": "api"}, "http://localhost:8765/api"),
         ({"host": "http://localhost:8765/api", "port": 9, "schema": "other"}, "http://localhost:8765/api"),
+        ({"host": "localhost", "port": 8765, "schema": "http"}, "http://localhost:8765"),
+        ({"host": "http://[::1]", "port": 8765}, "http://[::1]:8765"),
     ],
 )
 def test_the_base_url_may_be_whole_or_in_parts(fields: dict[str, Any], base_url: str | None) -> None:
@@ -93,6 +96,12 @@ def test_the_base_url_may_be_whole_or_in_parts(fields: dict[str, Any], base_url:
         ({"extra": {"timeout": True}}, "timeout: True is not a number"),
         ({"extra": {"max_retries": "1.5"}}, "max_retries: '1.5' is not a whole number"),
         ({"extra": {"max_retries": -1}}, "max_retries: -1 is not a number of 0 or more"),
+        ({"extra": {"timeout": 0}}, "0 seconds leave no time"),
+        ({"extra": {"retries": 3}}, "retries: is no extra; did you mean max_retries?"),
+        ({"extra": {"Timeout": 3}}, "Timeout: is no extra; did you mean timeout?"),
+        ({"extra": [1]}, "extra: must be a JSON object"),
+        ({"host": "http://localhost:abc", "port": 1}, "base_url: is no URL"),
+        ({"host": "http://[::1", "port": 1}, "base_url: is no URL"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_connection_and_without_the_key(fields: dict[str, Any], said: str) -> None:
@@ -123,6 +132,12 @@ def test_a_connection_test_says_what_is_wrong_with_a_key(
     assert not passed
     assert said in message
     assert key not in message
+
+
+def test_a_connection_test_is_not_fooled_by_another_servers_not_found(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=1, status=404, body="<html>")
+    passed, message = ActivitySmithHook().test_connection()
+    assert (passed, "base_url" in message) == (False, True)
 
 
 def test_a_connection_test_says_that_a_field_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,10 +51,10 @@ def minimal_context(reason: str) -> dict[str, Any]:
     return {"dag": _dag(), "run_id": "r1", "reason": reason}
 
 
-def task_context(state: str, exception: BaseException | None = None, **ti: Any) -> dict[str, Any]:
-    """A task callback's, on a worker."""
-    one = _ti("load", {"extract": "success", "load": "running", "publish": "none"}, state=state, **ti)
-    one.end_date = BEGAN + TOOK
+def task_context(state: str, exception: BaseException | None = None, **states: str) -> dict[str, Any]:
+    """A callback's of the task ``load``, on a worker."""
+    known = {"extract": "success", "load": "running", "publish": "none", **states}
+    one = _ti("load", known, state=state, start_date=BEGAN + timedelta(minutes=3), end_date=BEGAN + TOOK)
     return {
         "dag": _dag(),
         "run_id": "r1",
@@ -93,8 +93,12 @@ def deadline_context() -> dict[str, Any]:
             {"type": "alert", "message": "Timed out after 1 of 3 steps, 3 m 10 s"},
         ),
         (dag_context("all_tasks_deadlocked"), {"type": "alert", "message": "Failed after 3 m 10 s"}),
-        (task_context("success"), {"type": "progress", "percentage": 100}),
-        (task_context("skipped"), {"type": "progress", "percentage": 100}),
+        (task_context("success", load="success", publish="success"), COMPLETE),
+        (task_context("skipped", load="skipped", publish="success"), COMPLETE),
+        (
+            task_context("success", extract="failed", publish="upstream_failed"),
+            {"type": "alert", "message": "extract failed after 1 of 3 steps, 3 m 10 s"},
+        ),
         (
             task_context("failed", ValueError("secret")),
             {"type": "alert", "message": "load failed after 1 of 3 steps, 3 m 10 s"},
@@ -112,6 +116,41 @@ def test_each_shape_of_context_ends_the_dags_stream_with_what_happened(
     ActivitySmithEndStreamNotifier()(context)
     (body,) = sandbox.ends("nightly")
     assert {name: body["content_state"].get(name) for name in state} == state
+
+
+def test_a_task_that_succeeds_amid_its_run_does_not_end_the_dags_stream(
+    sandbox: Sandbox, said: Callable[[Any, Any], str]
+) -> None:
+    assert "stream goes on" in said(end_activitysmith_stream(), task_context("success"))
+    assert sandbox.requests() == []
+
+
+def test_a_task_with_a_stream_of_its_own_ends_it_with_what_became_of_the_task(sandbox: Sandbox) -> None:
+    sandbox.start("load-stream")
+    end_activitysmith_stream("load-stream")(task_context("success"))
+    sandbox.start("load-stream")
+    end_activitysmith_stream("load-stream", subtitle="Loading")(task_context("failed", ValueError()))
+    done, failed = (body["content_state"] for body in sandbox.ends("load-stream"))
+    assert (done["title"], done["subtitle"], done["percentage"]) == ("load", "Done in 10 s", 100)
+    assert (failed["title"], failed["message"]) == ("load", "load failed after 10 s")
+
+
+def test_a_dag_that_renders_native_objects_keeps_its_keys_and_titles(sandbox: Sandbox) -> None:
+    sandbox.start("20261123")
+    context = dag_context("success")
+    context["dag"] = DAG("nightly", schedule=None, render_template_as_native_obj=True)
+    end_activitysmith_stream("{{ 20261123 }}", title="{{ 5 }}")(context)
+    assert sandbox.ends("20261123")[0]["content_state"]["title"] == "5"
+
+
+def test_an_error_that_cannot_be_read_keeps_no_stream_from_ending(sandbox: Sandbox) -> None:
+    class UnreadableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    sandbox.start("nightly")
+    end_activitysmith_stream(include_error=True)(task_context("failed", UnreadableError()))
+    assert sandbox.ends("nightly")[0]["content_state"]["message"].endswith(": UnreadableError")
 
 
 def test_a_deadline_ends_the_stream_from_the_event_loop_and_from_a_worker(sandbox: Sandbox) -> None:
@@ -170,7 +209,8 @@ def test_a_mapped_task_is_named_with_its_index(sandbox: Sandbox) -> None:
     context = task_context("failed", ValueError())
     context["ti"].map_index = 1
     end_activitysmith_stream("table-{{ ti.map_index }}")(context)
-    assert sandbox.ends("table-1")[0]["content_state"]["message"].startswith("load[1] failed")
+    state = sandbox.ends("table-1")[0]["content_state"]
+    assert (state["title"], state["message"]) == ("load[1]", "load[1] failed after 10 s")
 
 
 def test_dag_test_has_a_dag_without_templates_and_still_ends_the_right_stream(sandbox: Sandbox) -> None:
@@ -268,6 +308,8 @@ def test_a_key_that_cannot_be_told_is_said_and_nothing_is_sent(
         ({"content_state": {"title": "x", "mesage": "y"}}, "did you mean message?"),
         ({"title": "{{ nobody }}"}, "'nobody' is undefined"),
         ({"tags": ["x" * 65]}, "tags.1"),
+        ({"include_error": "{{ 'no' }}"}, "include_error: must be True or False, not 'no'"),
+        ({"title": ["x"]}, "title: must be a string"),
     ],
 )
 def test_options_that_cannot_be_used_are_said_and_the_stream_ends_all_the_same(

@@ -11,7 +11,7 @@ from support.sandbox import Sandbox
 
 from activitysmith_integrations.airflow.compat import AirflowFailException
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
-from activitysmith_integrations.core import NotFoundError, OpenURLAction, RateLimitError, ServerError
+from activitysmith_integrations.core import APIStatusError, NotFoundError, OpenURLAction, RateLimitError, ServerError
 
 try:
     from airflow.sdk.exceptions import TaskDeferred
@@ -75,6 +75,27 @@ def test_a_failed_task_makes_it_an_alert_that_names_the_first(
     sandbox.start("nightly")
     _execute(_operator(trigger_rule="all_done"), states)
     assert sandbox.ends("nightly")[0]["content_state"]["message"] == message
+
+
+def test_a_parallel_task_that_still_runs_is_not_shown_as_complete(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    _execute(_operator(), {"extract": "success", "load": "running"})
+    state = sandbox.ends("nightly")[0]["content_state"]
+    assert (state["current_step"], state["number_of_steps"]) == (1, 2)
+
+
+def test_a_not_found_of_another_server_is_no_success(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=1, status=404, body="<html>")
+    with pytest.raises(NotFoundError, match="base_url"):
+        _execute(_operator())
+
+
+def test_bars_get_numbers_and_stats_get_what_was_written(sandbox: Sandbox) -> None:
+    for kind, value in (("metrics", 1200), ("stats", "1200")):
+        sandbox.start("nightly")
+        state = {"type": kind, "title": "t", "metrics": [{"label": "Rows", "value": "{{ 1200 }}"}]}
+        _execute(_operator(content_state=state))
+        assert sandbox.ends("nightly")[-1]["content_state"]["metrics"][0]["value"] == value
 
 
 def test_what_comes_after_it_may_fail_without_being_shown(sandbox: Sandbox) -> None:
@@ -197,7 +218,18 @@ def test_a_long_wait_is_deferred_where_that_is_allowed_and_ends_the_stream_after
     assert deferred.value.method_name == "resume"
     moment = deferred.value.trigger.moment
     assert timedelta(minutes=59) < moment - datetime.now(UTC) < timedelta(minutes=61)
-    assert operator.resume(_context(operator), {})["operation"] == "ended"
+    assert deferred.value.kwargs == {"deferrals": 1}
+    assert operator.resume(_context(operator), {}, **deferred.value.kwargs)["operation"] == "ended"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_is_deferred_ten_times_and_then_fails(sandbox: Sandbox, status: int) -> None:
+    sandbox.misbehave(times=2, status=status, headers={"Retry-After": "3600"})
+    operator = _operator(deferrable=True)
+    with pytest.raises(TaskDeferred):
+        operator.resume(_context(operator), {}, deferrals=9)
+    with pytest.raises(APIStatusError):
+        operator.resume(_context(operator), {}, deferrals=10)
 
 
 def test_options_reach_mapped_operators() -> None:
