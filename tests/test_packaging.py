@@ -1,0 +1,102 @@
+"""What is installed, looked at from outside: the files, what they say of themselves, what the README links to."""
+
+import importlib
+import re
+import tomllib
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+import activitysmith_integrations
+from activitysmith_integrations import core
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed() -> Distribution:
+    return distribution("activitysmith-integrations")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def _files(installed: Distribution) -> set[str]:
+    return {str(file) for file in installed.files or () if "__pycache__" not in file.parts}
+
+
+def test_the_package_under_test_is_the_installed_one_not_the_checkout() -> None:
+    assert not Path(activitysmith_integrations.__file__).is_relative_to(ROOT / "activitysmith_integrations")
+    assert "site-packages" in Path(activitysmith_integrations.__file__).parts
+
+
+def test_the_wheel_has_every_source_and_the_mark_that_it_is_typed(installed: Distribution) -> None:
+    sources = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "activitysmith_integrations").rglob("*")
+        if path.suffix in (".py", ".typed")
+    }
+    assert "activitysmith_integrations/py.typed" in sources
+    assert sources <= _files(installed)
+
+
+def test_the_wheel_has_nothing_but_the_package_and_its_metadata(installed: Distribution) -> None:
+    tops = {file.partition("/")[0] for file in _files(installed)}
+    assert tops == {"activitysmith_integrations", f"activitysmith_integrations-{installed.version}.dist-info"}
+    assert not [file for file in _files(installed) if re.search(r"(^|/)(tests?|conftest|test_)", file)]
+
+
+def test_the_wheel_carries_its_licence(installed: Distribution) -> None:
+    assert installed.metadata["License-Expression"] == "Apache-2.0"
+    assert (installed.read_text("licenses/LICENSE") or "") == (ROOT / "LICENSE").read_text()
+
+
+def test_name_and_python_are_those_of_pyproject(installed: Distribution, project: dict[str, Any]) -> None:
+    assert installed.metadata["Name"] == project["name"] == "activitysmith-integrations"
+    assert installed.metadata["Requires-Python"] == project["requires-python"]
+
+
+def test_extras_are_those_of_pyproject(installed: Distribution, project: dict[str, Any]) -> None:
+    extras = project["optional-dependencies"]
+    wanted = {Requirement(text) for text in project["dependencies"]}
+    wanted |= {Requirement(f'{text}; extra == "{extra}"') for extra, texts in extras.items() for text in texts}
+    assert set(installed.metadata.get_all("Provides-Extra") or ()) == set(extras)
+    assert {Requirement(text) for text in installed.requires or ()} == wanted
+
+
+def test_entry_points_are_those_of_pyproject_and_lead_somewhere(
+    installed: Distribution, project: dict[str, Any]
+) -> None:
+    wanted = {
+        (group, name, value) for group, points in project["entry-points"].items() for name, value in points.items()
+    }
+    assert {(point.group, point.name, point.value) for point in installed.entry_points} == wanted
+    for point in installed.entry_points:
+        module = point.module.replace(".", "/")
+        assert {f"{module}.py", f"{module}/__init__.py"} & _files(installed)
+
+
+def test_the_version_is_the_newest_of_the_changelog(installed: Distribution) -> None:
+    headings = re.findall(r"^## \[?([0-9][^\]\s]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert installed.version == activitysmith_integrations.__version__ == headings[0]
+
+
+def test_the_core_lists_what_it_offers_in_order() -> None:
+    assert core.__all__ == sorted(set(core.__all__), key=lambda name: (not name.isupper(), name))
+
+
+@pytest.mark.parametrize("name", core.__all__)
+def test_everything_that_the_core_offers_can_be_imported(name: str) -> None:
+    assert hasattr(importlib.import_module("activitysmith_integrations.core"), name)
+
+
+def test_every_file_that_the_readme_links_to_exists() -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text())
+    files = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:|#", link)]
+    assert [file for file in files if not (ROOT / file).exists()] == []

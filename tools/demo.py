@@ -1,0 +1,228 @@
+"""The whole job for everybody to see: real runs in Airflow and Prefect, and the lock screens that they leave.
+
+It starts a stream for each run, runs one success and one failure in each engine, and looks at what became of the
+streams: on the package's sandbox or, with ACTIVITYSMITH_API_KEY set, on the real service and your phone.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lock_screen
+import processes
+from engines import Airflow, Engine, EngineError, Prefect, Sandbox, until
+from environments import BUILD, ROOT
+from lock_screen import Row
+
+from activitysmith_integrations.core import ActivitySmithClient, ActivitySmithError, EndStreamResponse
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to run, and what to expect of it.
+
+    Args:
+        engine: Where it runs.
+        name: The DAG's id or the flow's name, and the stream's key.
+        ended_by: What ends the stream.
+        fails_at: The step that is to fail; None for a run that is to succeed.
+    """
+
+    engine: str
+    name: str
+    ended_by: str
+    fails_at: str | None = None
+
+
+RUNS = (
+    Run("Airflow", "example_notifier_on_the_dag", "a notifier on the DAG"),
+    Run("Airflow", "example_operator_at_the_end", "an operator at the end", fails_at="load"),
+    Run("Prefect", "hooks-on-a-flow", "hooks on the flow"),
+    Run("Prefect", "task-at-the-end", "a task at the end", fails_at="transform"),
+)
+LOGS = BUILD / "demo-logs"
+_START = time.monotonic()
+_SAYING = threading.Lock()
+
+
+def say(text: str) -> None:
+    """Print a line with the seconds since the start."""
+    with _SAYING:
+        print(f"{time.monotonic() - _START:6.1f} s  {text}", flush=True)
+
+
+class SandboxService:
+    """Streams on the sandbox, where everything can be seen."""
+
+    api_key = "ask_sandbox"
+
+    def __init__(self, home: Path) -> None:
+        self._sandbox = Sandbox(home)
+        self.base_url: str | None = self._sandbox.base_url
+        self.start, self.stop = self._sandbox.start, self._sandbox.stop
+
+    def has_ended(self, run: Run, engine: Engine) -> bool:
+        """Whether the run's stream has ended."""
+        return not self._sandbox.streams()[run.name]["live"]
+
+    def look(self, run: Run) -> tuple[dict[str, Any], str]:
+        """What the run's lock screen shows, and what is wrong with it."""
+        content = self._sandbox.streams()[run.name]
+        state = content["content_state"]
+        if content["live"]:
+            return content, "the stream is still live"
+        if run.fails_at is None:
+            good = state["type"] in ("segmented_progress", "progress")
+            return content, "" if good else f"a success ended with {state['type']}"
+        good = state["type"] == "alert" and run.fails_at in state["message"]
+        return content, "" if good else f"a failure ended without an alert that names {run.fails_at}"
+
+
+class RealService:
+    """Streams on somebody's phone: only the engines' logs and a second DELETE tell how they ended."""
+
+    def __init__(self, api_key: str) -> None:
+        self.api_key = api_key
+        self.base_url = os.environ.get("ACTIVITYSMITH_BASE_URL") or None
+
+    def start(self) -> None:
+        """It is there already."""
+
+    def has_ended(self, run: Run, engine: Engine) -> bool:
+        """Whether the engine says that it ended the run's stream."""
+        return engine.logged(f"Ended Live Activity stream '{run.name}'")
+
+    def look(self, run: Run) -> tuple[None, str]:
+        """What is wrong with the run's stream; ends it if it is live."""
+        answer = self._end(run)
+        return None, "" if answer.activity_id is None or answer.ignored else "the stream was still live"
+
+    def _end(self, run: Run) -> EndStreamResponse:
+        with ActivitySmithClient(self.api_key, base_url=self.base_url) as client:
+            return client.end_stream(run.name)
+
+    def stop(self) -> None:
+        """Leave nothing live on the phone."""
+        for run in RUNS:
+            with contextlib.suppress(ActivitySmithError):
+                self._end(run)
+
+
+Service = SandboxService | RealService
+
+
+def show(home: Path) -> list[Row]:
+    """Run everything; what became of each stream.
+
+    Args:
+        home: A folder for all that is written meanwhile.
+    """
+    with contextlib.ExitStack() as stack:
+        api_key = os.environ.get("ACTIVITYSMITH_API_KEY")
+        service = RealService(api_key) if api_key else SandboxService(home / "sandbox")
+        stack.callback(service.stop)
+        service.start()
+        _start_streams(service)
+        pool = stack.enter_context(ThreadPoolExecutor(2 + len(RUNS)))
+        futures = []
+        for engine in _engines(home, service):
+            # Called before the pool waits for its threads, which wait for what is stopped here.
+            stack.callback(engine.stop)
+            futures.append(pool.submit(_drive, engine, service, pool))
+        wait(futures, return_when=FIRST_EXCEPTION)
+        failed = [future for future in futures if future.done() and future.exception()]
+        return [row for future in failed or futures for row in future.result()]
+
+
+def _start_streams(service: Service) -> None:
+    with ActivitySmithClient(service.api_key, base_url=service.base_url) as client:
+        for run in RUNS:
+            state = {"type": "segmented_progress", "number_of_steps": 3, "current_step": 0}
+            client.stream(run.name, content_state={**state, "title": run.name, "subtitle": f"Running in {run.engine}"})
+    where = "on your phone" if isinstance(service, RealService) else "on the sandbox"
+    say(f"started {len(RUNS)} Live Activities {where}")
+
+
+def _engines(home: Path, service: Service) -> Iterator[Engine]:
+    host = {"host": service.base_url} if service.base_url else {}
+    yield Airflow(home / "airflow", {"conn_type": "activitysmith", "password": service.api_key, **host})
+    address = {"ACTIVITYSMITH_BASE_URL": service.base_url} if service.base_url else {}
+    yield Prefect(home / "prefect", {"ACTIVITYSMITH_API_KEY": service.api_key, **address})
+
+
+def _drive(engine: Engine, service: Service, pool: ThreadPoolExecutor) -> list[Row]:
+    """Start an engine, and run there at once what is to run there."""
+    engine.start()
+    say(f"{engine.name} is up")
+    runs = [run for run in RUNS if run.engine == engine.name]
+    return list(pool.map(partial(_do, engine=engine, service=service), runs))
+
+
+def _do(run: Run, engine: Engine, service: Service) -> Row:
+    succeeded = engine.run(run.name, fail=run.fails_at is not None)
+    how = "succeeded" if succeeded else "failed"
+    say(f"{engine.name}: {run.name} {how}")
+
+    def over() -> bool:
+        engine.check()
+        return service.has_ended(run, engine)
+
+    try:
+        until(over, "the stream ends", 60)
+        ended = f"ended by {run.ended_by}"
+        say(f"{engine.name}: {run.name}: its Live Activity has ended")
+    except EngineError:
+        ended = "not ended"
+    content, problem = service.look(run)
+    if ended == "not ended":
+        problem = problem or f"{engine.name} did not say that it ended the stream"
+    if succeeded is not (run.fails_at is None):
+        problem = f"the run {how}, and should not have"
+    return Row(run.name, [engine.name, f"run {how}", ended], content, problem)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for the time of the demo; where that fails, the logs in it are kept."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="activitysmith-demo-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        try:
+            yield home
+        except Exception:
+            for log in home.rglob("*.log"):
+                kept = LOGS / log.relative_to(home)
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(log, kept)
+            raise
+
+
+def main() -> None:
+    """Show it, and fail if a stream did not end as it should."""
+    processes.interrupt_on_any_end()
+    paint = lock_screen.colored if sys.stdout.isatty() and "NO_COLOR" not in os.environ else lock_screen.plain
+    try:
+        with _scratch() as home:
+            rows = show(home)
+            print(f"\n{lock_screen.table(rows, paint)}\n", flush=True)
+            if wrong := [row.stream for row in rows if row.problem]:
+                raise EngineError(f"{len(wrong)} of {len(rows)} streams are wrong: {', '.join(wrong)}")
+    except KeyboardInterrupt:
+        sys.exit("\nstopped")
+    except (EngineError, ActivitySmithError, OSError) as error:
+        sys.exit(f"The demo failed: {error}\nWhat the programs printed is in {LOGS.relative_to(ROOT)}")
+    say("every Live Activity has ended as it should")
+
+
+if __name__ == "__main__":
+    main()
