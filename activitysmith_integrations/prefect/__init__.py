@@ -1,0 +1,24 @@
+"""ActivitySmith for Prefect: end a flow's Live Activity with the right last picture.
+
+Importing it registers the blocks. ``prefect block register -m activitysmith_integrations.prefect`` makes them
+known to a server.
+"""
+
+from activitysmith_integrations.prefect.automations import (
+    aend_live_activity_stream_automation,
+    end_live_activity_stream_automation,
+)
+from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, ActivitySmithNotification
+from activitysmith_integrations.prefect.hooks import end_live_activity_stream_hook, end_live_activity_stream_hooks
+from activitysmith_integrations.prefect.tasks import aend_live_activity_stream, end_live_activity_stream
+
+__all__ = [
+    "ActivitySmithCredentials",
+    "ActivitySmithNotification",
+    "aend_live_activity_stream",
+    "aend_live_activity_stream_automation",
+    "end_live_activity_stream",
+    "end_live_activity_stream_automation",
+    "end_live_activity_stream_hook",
+    "end_live_activity_stream_hooks",
+]

@@ -1,0 +1,227 @@
+"""Blocks: an account's API key and how to reach the service; and a notification that ends a stream."""
+
+import os
+from typing import Any, Self, cast
+
+from prefect.blocks.abstract import CredentialsBlock, NotificationBlock, NotificationError
+from prefect.blocks.core import Block
+from prefect.utilities.asyncutils import run_coro_as_sync
+from pydantic import ConfigDict, Field, SecretStr, model_validator
+
+from activitysmith_integrations.core import (
+    ActivitySmithClient,
+    ActivitySmithError,
+    AlertPayload,
+    AlertState,
+    AsyncActivitySmithClient,
+    RetryPolicy,
+)
+
+# Prefect's pages load it from here, and its test suite asks for a square bitmap of 45 to 1000 pixels.
+_LOGO_URL = "https://github.com/ActivitySmithHQ.png?size=200"
+_DOCUMENTATION_URL = "https://activitysmith.com/docs"
+
+_RETRY = RetryPolicy()
+
+
+class ActivitySmithCredentials(CredentialsBlock):
+    """An ActivitySmith account's API key, and how its service is reached.
+
+    A value that cannot be used says so when the block is made or loaded. It holds no connections, so it
+    pickles; a pickle holds the key in clear, as it does for every block.
+
+    Attributes:
+        api_key: The API key.
+        base_url: Where the API is.
+        timeout: Seconds for each step of one attempt.
+        max_retries: Repetitions of one call after its first attempt.
+        max_elapsed: Seconds for a call with all of its repetitions.
+
+    Example:
+        ```python
+        from activitysmith_integrations.prefect import ActivitySmithCredentials
+
+        credentials = ActivitySmithCredentials.load("BLOCK_NAME")
+        with credentials.get_client() as client:
+            client.end_stream("nightly-etl")
+        ```
+    """
+
+    _block_type_name = "ActivitySmith Credentials"
+    _block_type_slug = "activitysmith-credentials"
+    _logo_url = _LOGO_URL  # type: ignore[assignment]  # a plain string, as every integration writes it
+    _documentation_url = _DOCUMENTATION_URL  # type: ignore[assignment]
+    _description = "An ActivitySmith account's API key, to end the Live Activities that show flow runs."
+
+    # Pydantic would quote the fields, the key among them, in its message about a wrong one.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    api_key: SecretStr = Field(
+        title="API key", description="The API key: ask_... from the ActivitySmith app or website."
+    )
+    base_url: str | None = Field(
+        default=None,
+        title="Base URL",
+        description="Where the API is; the variable ACTIVITYSMITH_BASE_URL, then ActivitySmith itself by default.",
+    )
+    timeout: float = Field(
+        default=10.0, title="Timeout", description="Seconds for each step of one attempt: connecting, sending, reading."
+    )
+    max_retries: int = Field(
+        default=_RETRY.max_retries,
+        title="Retries",
+        description="How many times a call is repeated on faults that can pass; 0 for never.",
+    )
+    max_elapsed: float = Field(
+        default=_RETRY.max_elapsed,
+        title="Seconds in all",
+        description="Seconds that one call may take with all of its waits and repetitions.",
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        self.get_client()
+        return self
+
+    def get_client(self, *, retry: RetryPolicy | None = None) -> ActivitySmithClient:
+        """A client, which is the caller's to close.
+
+        Args:
+            retry: How the client repeats its calls; by default as the block says.
+        """
+        return ActivitySmithClient(**self._options(retry))
+
+    def get_async_client(self, *, retry: RetryPolicy | None = None) -> AsyncActivitySmithClient:
+        """A client for asyncio, which is the caller's to close.
+
+        Args:
+            retry: How the client repeats its calls; by default as the block says.
+        """
+        return AsyncActivitySmithClient(**self._options(retry))
+
+    def _options(self, retry: RetryPolicy | None) -> dict[str, Any]:
+        return {
+            "api_key": self.api_key,
+            "base_url": self.base_url or None,  # an empty form field is no URL
+            "timeout": self.timeout,
+            "retry": retry or RetryPolicy(max_retries=self.max_retries, max_elapsed=self.max_elapsed),
+        }
+
+
+class ActivitySmithNotification(NotificationBlock):
+    """Ends a stream with an alert made of a notification's subject and body.
+
+    It is for the automation action "Send a notification", on servers whose environment has this package: the
+    server runs the block's code. Elsewhere, Prefect Cloud among them, use ``end_live_activity_stream_automation``.
+
+    Attributes:
+        credentials: The account.
+        stream_key: The stream to end.
+
+    Example:
+        ```python
+        from activitysmith_integrations.prefect import ActivitySmithNotification
+
+        notification = ActivitySmithNotification.load("BLOCK_NAME")
+        await notification.notify("The run needs a look", subject="Nightly ETL")
+        ```
+    """
+
+    _block_type_name = "ActivitySmith Notification"
+    _block_type_slug = "activitysmith-notification"
+    _logo_url = _LOGO_URL  # type: ignore[assignment]
+    _documentation_url = _DOCUMENTATION_URL  # type: ignore[assignment]
+    _description = "Ends an ActivitySmith Live Activity with an alert. The server needs the package installed."
+
+    credentials: ActivitySmithCredentials = Field(description="The ActivitySmith account.")
+    stream_key: str = Field(
+        title="Stream key",
+        pattern=r"^[A-Za-z0-9_-]{1,255}$",
+        description="The stream to end: 1 to 255 letters, digits, _ and -.",
+    )
+
+    async def notify(self, body: str, subject: str | None = None) -> None:
+        """End the stream.
+
+        Args:
+            body: The alert's message; the subject where it is empty.
+            subject: The alert's title; the stream key where there is none.
+
+        Raises:
+            NotificationError: The stream was not ended. Within ``raise_on_failure()`` only, as with every
+                notification block; elsewhere it is logged. An automation on a server runs within it, and would
+                deliver three times more after an error of any other class (Prefect 3.8).
+        """
+        try:
+            title, message = subject or self.stream_key, body or subject or self.stream_key
+            async with self.credentials.get_async_client() as client:
+                await client.end_stream(
+                    self.stream_key,
+                    content_state=AlertState(title=title, message=message),
+                    alert=AlertPayload(title=title, body=message),
+                )
+        except Exception as error:
+            said = str(error) if isinstance(error, ActivitySmithError) else type(error).__name__
+            if self._raise_on_failure:
+                raise NotificationError(said) from error
+            self.logger.error("Live Activity stream %r was not ended: %s", self.stream_key, said)
+
+
+def from_environment() -> ActivitySmithCredentials:
+    """The account that the environment names.
+
+    Raises:
+        InvalidRequestError: ``ACTIVITYSMITH_API_KEY`` is not set, or it or the base URL cannot be used.
+    """
+    ActivitySmithClient().close()  # says what is missing
+    return ActivitySmithCredentials(api_key=SecretStr(os.environ["ACTIVITYSMITH_API_KEY"]))
+
+
+async def resolve(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials:
+    """The account that a user named.
+
+    Args:
+        credentials: The block, its name (``"prod"`` or ``"activitysmith-credentials/prod"``), or None for the
+            environment's.
+
+    Raises:
+        InvalidRequestError: None was given, and the environment names none that can be used.
+        ValueError: There is no block of that name, or its values cannot be used.
+    """
+    if credentials is None:
+        return from_environment()
+    if isinstance(credentials, str):
+        slug = ActivitySmithCredentials.get_block_type_slug()
+        return await ActivitySmithCredentials.aload(credentials.removeprefix(f"{slug}/"))
+    return credentials
+
+
+def resolve_now(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials:
+    """As :func:`resolve`, from sync code, whether or not an event loop runs in its thread."""
+    account: Any = run_coro_as_sync(resolve(credentials))
+    return cast(ActivitySmithCredentials, account)
+
+
+def by_name(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials | str | None:
+    """A block's name where it has one, so that what keeps it holds no key.
+
+    Args:
+        credentials: The block, its name, or None.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if credentials is None or isinstance(credentials, str):
+        return credentials
+    if not isinstance(credentials, ActivitySmithCredentials):
+        raise TypeError(
+            f"credentials: must be an ActivitySmithCredentials block or its name, not {type(credentials).__name__}"
+        )
+    return _saved_name(credentials) or credentials
+
+
+def _saved_name(block: Block) -> str | None:
+    try:
+        return block.get_block_placeholder().rpartition(".")[2]
+    except RuntimeError:  # Prefect's way to say that it was never saved
+        return None

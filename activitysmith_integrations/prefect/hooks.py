@@ -1,0 +1,238 @@
+"""State-change hooks that end a stream when a flow or a task ends.
+
+A hook may run in the flow's process, in the one that serves it, or in a fresh one that imported the flow anew;
+it is called by position or by keyword; nobody bounds its time (all seen on Prefect 3.8). So what a hook keeps
+is small and pickles, and its work is done in a thread that it stops waiting for when its time is up.
+"""
+
+import asyncio
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack
+
+from prefect import Flow, Task
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.flows import FlowStateHook
+from prefect.logging.loggers import flow_run_logger, task_run_logger
+
+from activitysmith_integrations.core import (
+    CALLBACK_RETRY,
+    EndOptions,
+    EndStreamRequest,
+    EndStreamResponse,
+    InvalidRequestError,
+    RunOutcome,
+    end_request,
+    plan,
+    report,
+)
+from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, by_name, resolve
+from activitysmith_integrations.prefect.runs import hook_outcome, key_or_default
+
+StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
+"""A key; a function of ``(flow, flow_run)`` that makes one; or None for one made of the flow's name."""
+
+# Half a second more than the call may take, for what comes before and after it.
+_HOOK_SECONDS = CALLBACK_RETRY.max_elapsed + 0.5
+
+_ResultT = TypeVar("_ResultT")
+
+
+class StateHook(Protocol):
+    """A hook as flows and tasks take it. Parameters are named as Prefect's runner gives them."""
+
+    __name__: str
+
+    async def __call__(
+        self, flow: Flow[Any, Any] | Task[Any, Any], flow_run: FlowRun | TaskRun, state: State[Any]
+    ) -> None:
+        """End the stream of the run that enters *state*."""
+
+
+class FlowHooks(TypedDict, total=False):
+    """The hook arguments of ``@flow``."""
+
+    on_completion: list[FlowStateHook[..., Any]]
+    on_failure: list[FlowStateHook[..., Any]]
+    on_crashed: list[FlowStateHook[..., Any]]
+    on_cancellation: list[FlowStateHook[..., Any]]
+    on_running: list[FlowStateHook[..., Any]]
+
+
+def end_live_activity_stream_hooks(
+    stream_key: StreamKey = None,
+    *,
+    credentials: ActivitySmithCredentials | str | None = None,
+    hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None = None,
+    **options: Unpack[EndOptions],
+) -> FlowHooks:
+    """The hook arguments that end a flow's stream however its run ends.
+
+    Hooks run where the flow runs, so nobody runs them where that place is lost: a worker killed with its
+    machine, or a run of ``python flow.py`` that is killed or cancelled from outside. See
+    ``end_live_activity_stream_automation`` for those.
+
+    Args:
+        stream_key: As for :func:`end_live_activity_stream_hook`.
+        credentials: As there.
+        hooks: Hooks that the flow has already, such as ``{"on_failure": [tell_the_team]}``. They run after
+            this one, which takes 10 s at most.
+        options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.
+
+    Returns:
+        Fresh lists for ``on_completion``, ``on_failure``, ``on_crashed`` and ``on_cancellation``, and
+        ``on_running`` where *hooks* has it.
+
+    Raises:
+        InvalidRequestError: The key, an option or a kind of hook is none that there is.
+
+    Examples:
+        >>> from prefect import flow
+        >>> @flow(**end_live_activity_stream_hooks())
+        ... def nightly_etl(): ...
+    """
+    given = hooks or {}
+    for kind in given:
+        if kind not in FlowHooks.__annotations__:
+            raise InvalidRequestError(("hooks", f"{kind!r} is not among {', '.join(FlowHooks.__annotations__)}"))
+    hook: FlowStateHook[..., Any] = end_live_activity_stream_hook(stream_key, credentials=credentials, **options)
+    lists = FlowHooks(
+        on_completion=[hook, *given.get("on_completion", ())],
+        on_failure=[hook, *given.get("on_failure", ())],
+        on_crashed=[hook, *given.get("on_crashed", ())],
+        on_cancellation=[hook, *given.get("on_cancellation", ())],
+    )
+    if "on_running" in given:
+        lists["on_running"] = list(given["on_running"])
+    return lists
+
+
+def end_live_activity_stream_hook(
+    stream_key: StreamKey = None,
+    *,
+    credentials: ActivitySmithCredentials | str | None = None,
+    **options: Unpack[EndOptions],
+) -> StateHook:
+    """One hook, for a task's lists and for lists made by hand.
+
+    It takes 10 s at most, never raises, and logs one line to the run's page. Called for a state that is no end
+    of a run, as within ``on_running``, it ends nothing.
+
+    Args:
+        stream_key: The stream; by default made of the name of the flow (or task) that the hook is on, with
+            :func:`~activitysmith_integrations.core.stream_key`. Where each run has its own stream, a function
+            of ``(flow, flow_run)``, such as ``lambda flow, run: stream_key(flow.name, run.name)``.
+        credentials: The block's name, the block, or None for the environment's key. A block that was saved or
+            loaded is kept by its name and loaded anew by each run. One that was not is kept whole, and
+            ``flow.serve()`` pickles hooks: its key is then in that pickle, in clear.
+        options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.
+
+    Raises:
+        InvalidRequestError: The key cannot be one, or an option cannot be used.
+    """
+    if not callable(stream_key):
+        key_or_default(stream_key, "any")
+    _check_options(options)
+    account = by_name(credentials)
+
+    # A plain function, because Prefect shows its name and its pickler takes it as it is.
+    async def end_live_activity_stream(
+        flow: Flow[Any, Any] | Task[Any, Any], flow_run: FlowRun | TaskRun, state: State[Any]
+    ) -> None:
+        await _end_and_log(stream_key, account, options, flow, flow_run, state)
+
+    return end_live_activity_stream
+
+
+def _check_options(options: EndOptions) -> None:
+    for result in ("succeeded", "failed"):
+        EndStreamRequest(**end_request(RunOutcome("checked", result), options))
+
+
+async def _end_and_log(
+    key: StreamKey,
+    credentials: ActivitySmithCredentials | str | None,
+    options: EndOptions,
+    subject: Flow[Any, Any] | Task[Any, Any],
+    run: FlowRun | TaskRun,
+    state: State[Any],
+) -> None:
+    """Everything a hook does. It never raises."""
+    deadline = time.monotonic() + CALLBACK_RETRY.max_elapsed
+    name = ""
+    try:
+        name = _key_of(key, subject, run)
+        outcome = hook_outcome(subject, run, state)
+        if outcome is None:
+            level, line = logging.WARNING, f"Live Activity stream {name!r} goes on: {state.name} is no end of a run."
+        else:
+            members, wrong = plan(outcome, options)
+            answer = await asyncio.wait_for(
+                asyncio.wrap_future(_in_thread(lambda: _end(name, credentials, members, deadline))), _HOOK_SECONDS
+            )
+            level, line = report(name, answer)
+            if wrong is not None:
+                level, line = logging.WARNING, f"{line} It shows the default picture, because of its options {wrong}"
+    except TimeoutError:
+        level, line = logging.ERROR, f"Live Activity stream {name!r} was not ended: no answer within {_HOOK_SECONDS} s."
+    except Exception as error:
+        level, line = report(name, error)
+    _log(subject, run, level, line)
+
+
+def _key_of(key: StreamKey, subject: Flow[Any, Any] | Task[Any, Any], run: FlowRun | TaskRun) -> str:
+    if callable(key):
+        key = key(subject, run) or ""  # a function that makes no key does not ask for the default one
+    return key_or_default(key, subject.name)
+
+
+def _end(
+    key: str, credentials: ActivitySmithCredentials | str | None, members: Mapping[str, Any], deadline: float
+) -> EndStreamResponse:
+    account = asyncio.run(resolve(credentials))
+    left = max(deadline - time.monotonic(), 0.1)
+    retry = replace(
+        CALLBACK_RETRY,
+        max_retries=min(CALLBACK_RETRY.max_retries, account.max_retries),
+        max_elapsed=min(left, account.max_elapsed),
+    )
+    with account.get_client(retry=retry) as client:
+        return client.end_stream(key, **members)
+
+
+def _in_thread(work: Callable[[], _ResultT]) -> "Future[_ResultT]":
+    """Start *work* in a thread that keeps neither the event loop nor the process's end waiting.
+
+    Cancelling the future gives up waiting; the work itself goes on until its own time is up.
+    """
+    future: Future[_ResultT] = Future()
+    context = contextvars.copy_context()  # Prefect's settings live there
+
+    def run() -> None:
+        try:
+            result = context.run(work)
+        except Exception as error:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
+
+    threading.Thread(target=run, name="activitysmith-hook", daemon=True).start()
+    return future
+
+
+def _log(subject: Flow[Any, Any] | Task[Any, Any], run: FlowRun | TaskRun, level: int, line: str) -> None:
+    line = " ".join(line.split())
+    try:
+        if isinstance(run, TaskRun):
+            task_run_logger(run, subject if isinstance(subject, Task) else None).log(level, line)
+        else:
+            flow_run_logger(run, subject if isinstance(subject, Flow) else None).log(level, line)
+    except Exception:
+        logging.getLogger(__name__).log(level, line, exc_info=True)

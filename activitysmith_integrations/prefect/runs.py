@@ -1,0 +1,189 @@
+"""A Prefect run, as its hooks and tasks see it, becomes a :class:`RunOutcome`. Nothing here asks the API.
+
+Only what is certain in this process is told: a ``flow_run`` given to a hook can be a snapshot from before the
+run started, and the API learns of task runs seconds after the fact (both seen on Prefect 3.8), so steps are
+not counted.
+"""
+
+import inspect
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from types import CodeType, FrameType
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow, Task
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
+from prefect.context import FlowRunContext
+from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
+from prefect.utilities.urls import url_for
+
+from activitysmith_integrations.core import InvalidRequestError, Result, RunOutcome, stream_key
+
+ENGINE = "prefect"
+
+_RESULTS: dict[StateType, Result] = {
+    StateType.COMPLETED: "succeeded",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "crashed",
+    StateType.CANCELLING: "cancelled",
+    StateType.CANCELLED: "cancelled",
+}
+
+
+def key_or_default(key: str | None, name: str) -> str:
+    """The stream key: the one given, if it is one, or one made of a name.
+
+    Args:
+        key: What the user gave.
+        name: The flow's name.
+
+    Raises:
+        InvalidRequestError: What was given is none; an empty key, or a template that was not rendered.
+    """
+    if key is None:
+        return stream_key(name)
+    if not isinstance(key, str) or not key.strip() or stream_key(key) != key:
+        raise InvalidRequestError(
+            ("stream_key", f"{key!r} is not 1 to 255 letters, digits, _ and -; stream_key() makes such a key")
+        )
+    return key
+
+
+def result_of(state: State[Any]) -> Result | None:
+    """How a run ended; None where it has not.
+
+    Args:
+        state: The state that a hook is called with. A timeout is a failure of that name (Prefect 3.8).
+    """
+    if state.type == StateType.FAILED and state.name == "TimedOut":
+        return "timed_out"
+    return _RESULTS.get(state.type)
+
+
+def hook_outcome(
+    subject: Flow[..., Any] | Task[..., Any], run: FlowRun | TaskRun, state: State[Any]
+) -> RunOutcome | None:
+    """What a state-change hook is told about; None where the run has not ended.
+
+    Args:
+        subject: The flow or task.
+        run: Its run, maybe an old snapshot; its own state is never looked at.
+        state: The state it enters.
+    """
+    result = result_of(state)
+    if result is None:
+        return None
+    error = _error_in(state) if result != "succeeded" else None
+    return RunOutcome(
+        pipeline=subject.name,
+        result=result,
+        run=run.name,
+        engine=ENGINE,
+        failed_step=_failed_task(error) if isinstance(run, FlowRun) else None,
+        started_at=run.start_time,
+        ended_at=state.timestamp,
+        url=run_url("flow-run" if isinstance(run, FlowRun) else "task-run", run.id),
+        error_type=type(error).__name__ if error else None,
+        error_text=_text(error) if error else state.message,
+    )
+
+
+def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
+    """What a task within a flow knows of the flow's run.
+
+    Args:
+        fallback_name: The pipeline's name outside of a flow.
+        error: What went wrong; None for a success.
+    """
+    context = FlowRunContext.get()
+    flow = context.flow if context else None
+    run = context.flow_run if context else None
+    return RunOutcome(
+        pipeline=flow.name if flow else fallback_name,
+        result="failed" if error else "succeeded",
+        run=run.name if run else None,
+        engine=ENGINE,
+        failed_step=_failed_task(error),
+        started_at=run.start_time if run else None,
+        ended_at=datetime.now(UTC),
+        url=run_url("flow-run", run.id) if run else None,
+        error_type=type(error).__name__ if error else None,
+        error_text=_text(error) if error else None,
+    )
+
+
+def flow_name() -> str | None:
+    """The name of the flow whose run this code is in, None outside of one."""
+    context = FlowRunContext.get()
+    return context.flow.name if context and context.flow else None
+
+
+def run_url(kind: str, run_id: UUID) -> str | None:
+    """A run's page, None where neither the UI's nor the API's address is known.
+
+    Args:
+        kind: ``flow-run`` or ``task-run``.
+        run_id: The run's id.
+    """
+    return url_for(kind, obj_id=run_id)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of the user's own, which must not keep a stream from ending
+        return ""
+
+
+def _error_in(state: State[Any]) -> BaseException | None:
+    """The exception that a failed state holds in memory; results in storage are not fetched for it."""
+    data = state.data
+    if isinstance(data, ResultRecord):
+        data = data.result
+    if isinstance(data, BaseException):
+        return data
+    # A flow that returns its tasks' states fails with the first that failed.
+    for inner in _states(data):
+        if inner.is_failed() or inner.is_crashed():
+            return _error_in(inner)
+    return None
+
+
+def _states(data: object) -> Iterator[State[Any]]:
+    values: Iterable[Any] = ()
+    if isinstance(data, State):
+        values = (data,)
+    elif isinstance(data, Mapping):
+        values = data.values()
+    elif isinstance(data, (list, tuple, set)):
+        values = data
+    return (value for value in values if isinstance(value, State))
+
+
+def _failed_task(error: BaseException | None) -> str | None:
+    """The name of the outermost task that an exception came through, None where it came through none.
+
+    An exception keeps its traceback on the way from a task to its flow, from another thread too, though not
+    from another process.
+    """
+    if error is None:
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = _task_names(frames)
+    # Two tasks made of one function cannot be told apart, so neither is named.
+    found = (names[frame.f_code] for frame in frames if len(names.get(frame.f_code, ())) == 1)
+    return next((name for (name,) in found), None)
+
+
+def _task_names(frames: Iterable[FrameType]) -> dict[CodeType, set[str]]:
+    """The names of the tasks that these frames can see, by the code of their functions."""
+    names: dict[CodeType, set[str]] = {}
+    for frame in frames:
+        for value in [*frame.f_globals.values(), *frame.f_locals.values()]:
+            if issubclass(type(value), Task):  # isinstance would ask a proxy what it stands for, and may raise
+                code = getattr(inspect.unwrap(value.fn), "__code__", None)
+                if code is not None:
+                    names.setdefault(code, set()).add(value.name)
+    return names

@@ -1,0 +1,33 @@
+"""Prefect's server ends the stream: no code on the flow, and it works when the flow's machine is gone.
+
+python example_flows/automation.py [--fail]
+"""
+
+import sys
+
+from prefect import flow, task
+
+from activitysmith_integrations.prefect import end_live_activity_stream_automation
+
+
+@task
+def extract() -> list[int]:
+    return [1, 2, 3]
+
+
+@task
+def transform(rows: list[int], fail: bool) -> list[int]:
+    if fail:
+        raise ValueError("row 2 is no good")
+    return [row * 2 for row in rows]
+
+
+@flow(name="automation")
+def automation(fail: bool = False) -> None:
+    transform(extract(), fail)
+
+
+if __name__ == "__main__":
+    # Once for each flow, and again after a change: it updates what is there.
+    end_live_activity_stream_automation("automation")
+    automation(fail="--fail" in sys.argv)

@@ -1,0 +1,147 @@
+"""The flows that tests/live/test_prefect_deployments.py deploys. Their streams are named by their parameters."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, serve, task
+from prefect.deployments.runner import RunnerDeployment
+
+from activitysmith_integrations.prefect import end_live_activity_stream_hook, end_live_activity_stream_hooks
+
+
+def named_by_parameters(flow: Any, flow_run: Any) -> str:
+    return str(flow_run.parameters["stream"])
+
+
+hooks = end_live_activity_stream_hooks(named_by_parameters, credentials="live")
+
+
+def sleep_for_long(stream: str) -> None:
+    """Say which process this is, and stay."""
+    started = Path(os.environ["LIVE_DIRECTORY"], stream)
+    started.with_suffix(".part").write_text(str(os.getpid()))
+    started.with_suffix(".part").rename(started)
+    time.sleep(300)
+
+
+@task
+def extract() -> None: ...
+
+
+@task
+def load(how: str, stream: str) -> None:
+    match how:
+        case "fail":
+            raise RuntimeError("the warehouse is full")
+        case "sigkill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "sigterm":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(300)
+        case "sleep":
+            sleep_for_long(stream)
+
+
+@flow(name="live-job", **hooks)
+def job(stream: str, how: str = "succeed") -> None:
+    extract()
+    load(how, stream)
+
+
+@flow(name="live-async", **hooks)
+async def async_job(stream: str, how: str = "succeed") -> None:
+    await asyncio.sleep(0.1)
+    load(how, stream)
+
+
+attempts = 0
+
+
+@flow(name="live-recovering", retries=2, retry_delay_seconds=0, **hooks)
+def recovering(stream: str, how: str = "succeed") -> None:
+    global attempts
+    attempts += 1
+    if attempts < 3:
+        load("fail", stream)
+
+
+@flow(name="live-too-slow", timeout_seconds=1, **hooks)
+async def too_slow(stream: str, how: str = "succeed") -> None:
+    await asyncio.sleep(300)
+
+
+@flow(name="live-parent", **hooks)
+def parent(stream: str, how: str = "succeed") -> None:
+    job(f"{stream}-child")
+
+
+end_of_a_task = end_live_activity_stream_hook(lambda task, task_run: task_run.name, credentials="live")
+
+
+@task(task_run_name="{stream}-{number}", on_completion=[end_of_a_task], on_failure=[end_of_a_task])
+def table(stream: str, number: int) -> None:
+    if number == 1:
+        raise RuntimeError("the table is locked")
+
+
+@flow(name="live-mapped", **hooks)
+def mapped(stream: str, how: str = "succeed") -> None:
+    table.map(stream, [0, 1, 2]).wait()
+
+
+@flow(name="live-unhooked")
+def unhooked(stream: str, how: str = "succeed") -> None:
+    extract()
+    load(how, stream)
+
+
+marks: list[float] = []
+
+
+def mark(flow: Any, flow_run: Any, state: Any) -> None:
+    marks.append(time.monotonic())
+
+
+@flow(name="live-direct", on_completion=[mark, end_live_activity_stream_hook(named_by_parameters), mark])
+def direct(stream: str) -> None:
+    extract()
+
+
+def run_and_time(stream: str) -> tuple[str, float]:
+    """The state that a run ends in, and the seconds that its hook took."""
+    marks.clear()
+    state = direct(stream, return_state=True)
+    return state.type.value, marks[1] - marks[0]
+
+
+FLOWS = (job, async_job, recovering, too_slow, parent, mapped, unhooked)
+
+
+def deployments(name: str, **options: Any) -> list[RunnerDeployment]:
+    return [
+        RunnerDeployment.from_entrypoint(f"{Path(__file__).resolve()}:{flow.fn.__name__}", name=name, **options)
+        for flow in FLOWS
+    ]
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve"]:
+            serve(*deployments("serve"), limit=4)
+        case ["serve-one"]:  # what this one serves is pickled for each run, not imported
+            job.serve("serve-one")
+        case ["deploy", pool]:
+            for deployment in deployments(pool, work_pool_name=pool):
+                deployment.apply()
+        case ["run", stream, how]:
+            unhooked(stream, how)
+        case ["time", *streams]:
+            Path(os.environ["LIVE_DIRECTORY"], "timed.json").write_text(
+                json.dumps({stream: run_and_time(stream) for stream in streams})
+            )

@@ -1,0 +1,48 @@
+"""Prefect as a library: a home of its own, and a server only for the tests that ask for one."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+from support.sandbox import KEY, Sandbox, running_sandbox
+
+# Prefect reads its settings when it is imported.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+# Else a hook that is called without a server starts one, to log to.
+os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
+
+collect_ignore_glob = [] if find_spec("prefect") else ["*"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Prefect 3.8 leaves the socket of its events client open after every async flow, ours or not.
+    config.addinivalue_line(
+        "filterwarnings", r"ignore:(?s)Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
+    )
+
+
+@pytest.fixture(scope="session")
+def one_sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """An empty sandbox, and an environment that leads to it."""
+    one_sandbox.behave()
+    monkeypatch.setenv("ACTIVITYSMITH_API_KEY", KEY)
+    monkeypatch.setenv("ACTIVITYSMITH_BASE_URL", one_sandbox.base_url)
+    return one_sandbox
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    """A Prefect server for the whole session: it takes half a minute to start."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

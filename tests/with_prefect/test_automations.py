@@ -1,0 +1,150 @@
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from prefect.automations import Automation
+from prefect.blocks.webhook import Webhook
+from prefect.server.utilities.user_templates import render_user_template_sync, validate_user_template
+from prefect.settings import PREFECT_UI_URL, temporary_settings
+from pydantic import SecretStr
+from support.sandbox import KEY
+
+from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError
+from activitysmith_integrations.prefect import ActivitySmithCredentials, end_live_activity_stream_automation
+
+NASTY = 'quick "fox"\n{{ 7 * 7 }} {% raw %} </script> \\ \N{FIRE}'
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> ActivitySmithCredentials:
+    monkeypatch.delenv("ACTIVITYSMITH_BASE_URL", raising=False)
+    return ActivitySmithCredentials(api_key=SecretStr(KEY))
+
+
+def saved(name: str) -> Automation:
+    return asyncio.run(Automation.aread(name=name))
+
+
+def saved_webhook(name: str) -> Webhook:
+    return asyncio.run(Webhook.aload(name))
+
+
+def rendered(automation: Automation, state: str, name: str | None = None, message: str = NASTY) -> dict[str, Any]:
+    """The body that the server makes of the payload when a run enters a state."""
+    payload = automation.actions[0].payload  # type: ignore[union-attr]
+    validate_user_template(payload)
+    resource = {
+        "prefect.resource.id": "prefect.flow-run.5c1a0f4e-9d3c-4a55-9c7e-0d6f0a4b1f11",
+        "prefect.resource.name": NASTY,
+        "prefect.state-message": message,
+        "prefect.state-name": name or state.title(),
+        "prefect.state-type": state,
+    }
+    body: dict[str, Any] = json.loads(render_user_template_sync(payload, {"event": {"resource": resource}}))
+    EndStreamRequest(**body)
+    return body
+
+
+def test_one_call_makes_a_block_and_an_automation_that_the_server_needs_no_code_for(
+    account: ActivitySmithCredentials, server: None
+) -> None:
+    (automation,) = end_live_activity_stream_automation("Nightly_ETL", credentials=account)
+    there = saved(automation.name)
+    webhook = saved_webhook("end-live-activity-stream-nightly-etl-17f93da6")
+    assert there.id == automation.id
+    assert there.actions[0].block_document_id == webhook._block_document_id  # type: ignore[union-attr]
+    assert webhook.method == "DELETE"
+    assert webhook.url.get_secret_value() == "https://activitysmith.com/api/live-activity/stream/Nightly_ETL"
+    assert webhook.headers.get_secret_value() == {
+        "Authorization": f"Bearer {KEY}",
+        "Content-Type": "application/json",
+    }
+    assert KEY not in there.model_dump_json()
+
+
+def test_a_second_call_updates_both(account: ActivitySmithCredentials, server: None) -> None:
+    (first,) = end_live_activity_stream_automation("twice", credentials=account)
+    moved = ActivitySmithCredentials(api_key=SecretStr("ask_other"), base_url="https://other.example/api")
+    (second,) = end_live_activity_stream_automation("twice", credentials=moved, title="Twice")
+    assert first.id == second.id
+    there = saved(second.name)
+    assert rendered(there, "COMPLETED")["content_state"]["title"] == "Twice"
+    assert saved_webhook("end-live-activity-stream-twice").url.get_secret_value().startswith("https://other.example/")
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "result"),
+    [
+        ("COMPLETED", None, "succeeded"),
+        ("COMPLETED", "Cached", "succeeded"),
+        ("FAILED", None, "failed"),
+        ("FAILED", "TimedOut", "timed_out"),
+        ("CRASHED", None, "crashed"),
+        ("CANCELLING", None, "cancelled"),
+        ("CANCELLED", None, "cancelled"),
+    ],
+)
+def test_every_end_of_a_run_has_its_picture_whatever_the_names(
+    account: ActivitySmithCredentials, server: None, state: str, name: str | None, result: str
+) -> None:
+    with temporary_settings({PREFECT_UI_URL: "https://prefect.example"}):
+        (automation,) = end_live_activity_stream_automation("nightly", credentials=account, title=NASTY)
+    body = rendered(automation, state, name)
+    assert body["metadata"] == {"engine": "prefect", "pipeline": "nightly", "run": NASTY, "result": result}
+    assert "{{ 7 * 7 }} {% raw %}" in body["content_state"]["title"]
+    assert "quick" not in body["content_state"].get("message", "")
+    if result != "succeeded":
+        assert body["action"]["url"].endswith("/runs/flow-run/5c1a0f4e-9d3c-4a55-9c7e-0d6f0a4b1f11")
+
+
+def test_the_error_is_shown_when_asked_for(account: ActivitySmithCredentials, server: None) -> None:
+    (automation,) = end_live_activity_stream_automation("nightly", credentials=account, include_error=True)
+    body = rendered(automation, "FAILED", message=NASTY * 20)
+    assert body["content_state"]["message"] == f"Failed: {(NASTY * 20)[:120]}"
+
+
+def test_a_deployments_runs_are_told_from_the_flows_other_runs(account: ActivitySmithCredentials, server: None) -> None:
+    (automation,) = end_live_activity_stream_automation("nightly/prod", credentials=account)
+    related = [specification.model_dump() for specification in automation.trigger.match_related]  # type: ignore[union-attr]
+    assert related == [
+        {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"},
+        {"prefect.resource.role": "deployment", "prefect.resource.name": "prod"},
+    ]
+    assert automation.name == "End Live Activity stream nightly"
+
+
+def test_a_run_that_gives_no_sign_of_life_has_an_automation_of_its_own(
+    account: ActivitySmithCredentials, server: None
+) -> None:
+    _, lost = end_live_activity_stream_automation(
+        "nightly", credentials=account, results=["crashed"], lost_after=timedelta(minutes=10)
+    )
+    payload = lost.actions[0].payload  # type: ignore[union-attr]
+    assert json.loads(payload)["content_state"]["message"] == "Crashed"
+
+
+@pytest.mark.parametrize("name", ["", "!nightly", "night*", "nightly/prod*"])
+def test_a_name_that_would_match_other_flows_is_refused(account: ActivitySmithCredentials, name: str) -> None:
+    with pytest.raises(InvalidRequestError, match="flow"):
+        end_live_activity_stream_automation(name, credentials=account)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"stream_key": "{{ flow.name }}"}, "stream_key"),
+        ({"results": ["done"]}, "results"),
+        ({"results": []}, "results"),
+        ({"titel": "x"}, "title"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_saved(
+    account: ActivitySmithCredentials, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=named):
+        end_live_activity_stream_automation("nightly", credentials=account, **arguments)

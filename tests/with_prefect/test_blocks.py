@@ -1,0 +1,164 @@
+import asyncio
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from prefect.blocks.abstract import NotificationError
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
+from pydantic import SecretStr, ValidationError
+from support.sandbox import KEY, Sandbox
+
+from activitysmith_integrations.core import InvalidRequestError
+from activitysmith_integrations.prefect import ActivitySmithCredentials, ActivitySmithNotification
+from activitysmith_integrations.prefect.blocks import by_name, resolve
+
+
+class TestCredentialsMeetPrefectsStandard(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return ActivitySmithCredentials
+
+
+class TestNotificationMeetsPrefectsStandard(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return ActivitySmithNotification
+
+
+def account(sandbox: Sandbox, **fields: object) -> ActivitySmithCredentials:
+    return ActivitySmithCredentials.model_validate({"api_key": KEY, "base_url": sandbox.base_url, **fields})
+
+
+def test_the_slug_is_the_one_that_saved_blocks_are_found_by() -> None:
+    assert ActivitySmithCredentials.get_block_type_slug() == "activitysmith-credentials"
+    assert ActivitySmithNotification.get_block_type_slug() == "activitysmith-notification"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"api_key": f"{KEY}\n"}, "api_key"),
+        ({"api_key": " "}, "api_key"),
+        ({"base_url": "http://activitysmith.example/api"}, "base_url"),
+        ({"base_url": "activitysmith.com"}, "base_url"),
+        ({"timeout": -1}, "timeout"),
+        ({"max_retries": -1}, "max_retries"),
+        ({"max_elapsed": 0}, "max_elapsed"),
+    ],
+)
+def test_a_field_that_cannot_be_used_says_so_and_shows_no_key(fields: dict[str, object], named: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ActivitySmithCredentials.model_validate({"api_key": KEY, **fields})
+    assert named in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_an_empty_base_url_from_a_form_is_the_default_one() -> None:
+    with ActivitySmithCredentials(api_key=SecretStr(KEY), base_url="").get_client() as client:
+        assert client.base_url == "https://activitysmith.com/api"
+
+
+def test_no_text_of_the_block_shows_the_key() -> None:
+    block = ActivitySmithCredentials(api_key=SecretStr(KEY))
+    assert KEY not in f"{block!r} {block} {block.model_dump()} {block.model_dump_json()}"
+
+
+def test_the_block_pickles_and_its_clients_work(sandbox: Sandbox) -> None:
+    sandbox.start("nightly", "hourly")
+    copy: ActivitySmithCredentials = pickle.loads(pickle.dumps(account(sandbox)))
+
+    async def end_hourly() -> None:
+        async with copy.get_async_client() as client:
+            await client.end_stream("hourly")
+
+    with copy.get_client() as client:
+        client.end_stream("nightly")
+    asyncio.run(end_hourly())
+    assert [request["stream_key"] for request in sandbox.requests()] == ["nightly", "hourly"]
+
+
+def test_a_block_says_how_often_its_clients_repeat_a_call(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=9, status=500)
+    with account(sandbox, max_retries=0).get_client() as client, pytest.raises(Exception, match="500"):
+        client.end_stream("nightly")
+    assert len(sandbox.requests()) == 1
+
+
+def test_without_a_block_the_environment_names_the_account(sandbox: Sandbox) -> None:
+    assert asyncio.run(resolve(None)).api_key.get_secret_value() == KEY
+
+
+def test_without_a_block_or_an_environment_the_key_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACTIVITYSMITH_API_KEY", raising=False)
+    with pytest.raises(InvalidRequestError, match="ACTIVITYSMITH_API_KEY"):
+        asyncio.run(resolve(None))
+
+
+def test_a_saved_block_is_found_by_its_name_with_and_without_its_type(sandbox: Sandbox, server: None) -> None:
+    account(sandbox, timeout=3).save("by-name", overwrite=True)
+    for name in ("by-name", "activitysmith-credentials/by-name"):
+        loaded = asyncio.run(resolve(name))
+        assert (loaded.api_key.get_secret_value(), loaded.timeout) == (KEY, 3)
+
+
+def test_a_saved_block_is_kept_by_its_name_and_others_as_they_are(sandbox: Sandbox, server: None) -> None:
+    fresh = account(sandbox)
+    assert by_name(fresh) is fresh
+    fresh.save("kept", overwrite=True)
+    assert by_name(fresh) == "kept"
+    assert by_name(asyncio.run(ActivitySmithCredentials.aload("kept"))) == "kept"
+    assert by_name("kept") == "kept"
+    with pytest.raises(TypeError, match="dict"):
+        by_name({"api_key": KEY})  # type: ignore[arg-type]
+
+
+def test_any_block_is_found_without_importing_the_package(sandbox: Sandbox, server: None) -> None:
+    account(sandbox).save("found", overwrite=True)
+    look_up = (
+        "from prefect.blocks.core import Block\nprint(type(Block.load('activitysmith-credentials/found')).__module__)"
+    )
+    from prefect.settings import get_current_settings
+
+    environment = get_current_settings().to_environment_variables(exclude_unset=True)
+    command = [sys.executable, "-W", "ignore", "-c", look_up]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "activitysmith_integrations.prefect.blocks"
+
+
+def test_a_notification_ends_the_stream_with_its_subject_and_body(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    block = ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly")
+    asyncio.run(block.notify("It needs a look", subject="Nightly ETL"))
+    assert sandbox.ends("nightly") == [
+        {
+            "content_state": {"title": "Nightly ETL", "type": "alert", "message": "It needs a look"},
+            "alert": {"title": "Nightly ETL", "body": "It needs a look"},
+        }
+    ]
+
+
+def test_a_notification_without_subject_or_body_is_named_after_the_stream(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    asyncio.run(ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly").notify(""))
+    (end,) = sandbox.ends("nightly")
+    assert end["alert"] == {"title": "nightly", "body": "nightly"}
+
+
+def test_a_notification_that_fails_raises_what_prefect_expects_and_only_where_it_does(sandbox: Sandbox) -> None:
+    block = ActivitySmithNotification(credentials=account(sandbox), stream_key="unknown")
+    asyncio.run(block.notify("lost"))
+    with block.raise_on_failure(), pytest.raises(NotificationError) as caught:
+        asyncio.run(block.notify("lost"))
+    assert "404" in caught.value.log
+
+
+@pytest.mark.parametrize("key", ["", "nightly etl", "{{ flow }}", "nightly\n", "x" * 256])
+def test_a_notification_takes_no_key_that_the_service_refuses(key: str, sandbox: Sandbox) -> None:
+    with pytest.raises(ValidationError, match="stream_key"):
+        ActivitySmithNotification(credentials=account(sandbox), stream_key=key)

@@ -1,0 +1,54 @@
+import asyncio
+import importlib.util
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from prefect.automations import Automation
+from support.sandbox import Sandbox
+
+from activitysmith_integrations.prefect import end_live_activity_stream_automation
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "example_flows").glob("*.py"))
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(flow: Any, fail: bool) -> Any:
+    state = flow(fail=fail, return_state=True)
+    return asyncio.run(state) if inspect.iscoroutine(state) else state
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("fail", [False, True])
+def test_the_example_ends_its_stream_and_names_the_step_that_failed(
+    path: Path, fail: bool, sandbox: Sandbox, server: None
+) -> None:
+    flow = getattr(load(path), path.stem)
+    assert flow.name == path.stem.replace("_", "-")
+    sandbox.start(flow.name)
+    assert run(flow, fail).is_failed() == fail
+    if path.stem == "automation":  # what it sets up is for the server to do; see tests/live
+        (automation,) = end_live_activity_stream_automation(flow.name)
+        assert asyncio.run(Automation.aread(name=automation.name)).id == automation.id
+        return
+    if path.stem == "async_flow":  # a stream for each run, so none that was started
+        (end,) = [request["body"] for request in sandbox.requests()]
+    else:
+        (end,) = sandbox.ends(flow.name)
+    if fail:
+        assert end["content_state"]["message"].startswith("transform failed after ")
+    else:
+        assert end["metadata"]["result"] == "succeeded"

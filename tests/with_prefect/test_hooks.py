@@ -1,0 +1,444 @@
+import asyncio
+import inspect
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from prefect import Flow, Task, flow, task
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
+from prefect.settings import PREFECT_UI_URL, temporary_settings
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Running
+from pydantic import SecretStr
+from support.peer import Peer, read_request
+from support.sandbox import KEY, Sandbox
+
+import activitysmith_integrations.core as core
+from activitysmith_integrations.prefect import (
+    ActivitySmithCredentials,
+    end_live_activity_stream_hook,
+    end_live_activity_stream_hooks,
+)
+
+STARTED = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+
+
+@flow
+def nightly() -> None: ...
+
+
+@task
+def load() -> None: ...
+
+
+def flow_run(**members: Any) -> FlowRun:
+    return FlowRun(**{"id": uuid4(), "flow_id": uuid4(), "name": "quick-fox", "start_time": STARTED, **members})
+
+
+def ended(state: State[Any], after: timedelta = timedelta(minutes=12, seconds=3)) -> State[Any]:
+    return state.model_copy(update={"timestamp": STARTED + after})
+
+
+def call(hook: Any, subject: Flow[..., Any] | Task[..., Any], run: FlowRun | TaskRun, state: State[Any]) -> None:
+    """As Prefect's engine does: by position, and then awaiting what comes back."""
+    asyncio.run(hook(subject, run, state))
+
+
+# The picture
+
+
+def test_a_success_is_shown_green_with_its_duration(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook(), nightly, flow_run(), ended(Completed()))
+    (end,) = sandbox.ends("nightly")
+    assert end == {
+        "content_state": {
+            "title": "nightly",
+            "subtitle": "Done in 12 m 03 s",
+            "type": "progress",
+            "percentage": 100,
+            "color": "green",
+            "icon": {"symbol": "checkmark.circle.fill", "color": "green"},
+        },
+        "tags": ["prefect"],
+        "metadata": {"engine": "prefect", "pipeline": "nightly", "run": "quick-fox", "result": "succeeded"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "loud"),
+    [
+        (Failed(), "Failed after 12 m 03 s", True),
+        (Failed(name="TimedOut"), "Timed out after 12 m 03 s", True),
+        (Failed(name="OutOfStock"), "Failed after 12 m 03 s", True),
+        (Crashed(), "Crashed after 12 m 03 s", True),
+        (Cancelling(), "Cancelled after 12 m 03 s", False),
+        (Cancelled(), "Cancelled after 12 m 03 s", False),
+    ],
+)
+def test_what_went_wrong_is_told_by_the_state(sandbox: Sandbox, state: State[Any], message: str, loud: bool) -> None:
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook(), nightly, flow_run(), ended(state))
+    (end,) = sandbox.ends("nightly")
+    assert end["content_state"]["message"] == message
+    assert ("alert" in end) == loud
+
+
+def test_a_completion_of_any_name_is_a_success(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook(), nightly, flow_run(), Completed(name="Cached"))
+    assert sandbox.ends("nightly")[0]["metadata"]["result"] == "succeeded"
+
+
+@pytest.mark.parametrize("state", [Scheduled := State(type=StateType.SCHEDULED), None])
+def test_a_run_given_as_it_was_before_it_started_changes_nothing(sandbox: Sandbox, state: State[Any] | None) -> None:
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook(), nightly, flow_run(state=state, start_time=None), Crashed())
+    (end,) = sandbox.ends("nightly")
+    assert end["content_state"]["message"] == "Crashed"
+
+
+def test_the_button_opens_the_runs_page(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    run = flow_run()
+    with temporary_settings({PREFECT_UI_URL: "https://prefect.example"}):
+        call(end_live_activity_stream_hook(), nightly, run, Failed())
+    assert sandbox.ends("nightly")[0]["action"]["url"] == f"https://prefect.example/runs/flow-run/{run.id}"
+
+
+def test_the_error_is_shown_only_when_asked_for(sandbox: Sandbox) -> None:
+    sandbox.start("quiet", "open")
+    failed = ended(Failed(message="Flow run encountered an exception", data=ValueError("the password is swordfish")))
+    call(end_live_activity_stream_hook("quiet"), nightly, flow_run(), failed)
+    call(end_live_activity_stream_hook("open", include_error=True), nightly, flow_run(), failed)
+    assert "swordfish" not in str(sandbox.ends("quiet"))
+    (end,) = sandbox.ends("open")
+    assert end["content_state"]["message"] == "Failed after 12 m 03 s: ValueError: the password is swordfish"
+
+
+def test_options_choose_the_picture(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook(title="Nightly ETL", success_color="blue"), nightly, flow_run(), Completed())
+    state = sandbox.ends("nightly")[0]["content_state"]
+    assert (state["title"], state["color"]) == ("Nightly ETL", "blue")
+
+
+@pytest.mark.parametrize("state", [Running(), AwaitingRetry()])
+def test_a_state_that_is_no_end_ends_nothing(sandbox: Sandbox, state: State[Any]) -> None:
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook(), nightly, flow_run(), state)
+    assert sandbox.requests() == []
+
+
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Proxy:
+    """Stands for something that is not there, as a web framework's request does outside of one."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("there is nothing here")
+
+
+PROXY = Proxy()
+
+
+def test_odd_errors_and_odd_objects_around_them_keep_no_stream_from_ending(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    try:
+        raise UnreadableError
+    except UnreadableError as error:
+        call(end_live_activity_stream_hook(include_error=True), nightly, flow_run(), ended(Failed(data=error)))
+    assert sandbox.ends("nightly")[0]["content_state"]["message"] == "Failed after 12 m 03 s: UnreadableError"
+
+
+# The stream
+
+
+def test_the_key_is_made_of_the_flows_name(sandbox: Sandbox) -> None:
+    named = nightly.with_options(name="Nächtlich, alles")
+    key = core.stream_key("Nächtlich, alles")
+    sandbox.start(key)
+    call(end_live_activity_stream_hook(), named, flow_run(), Completed())
+    assert len(sandbox.ends(key)) == 1
+
+
+def test_each_run_can_have_a_stream_of_its_own(sandbox: Sandbox) -> None:
+    sandbox.start("nightly-quick-fox", "nightly-lazy-dog")
+    hook = end_live_activity_stream_hook(lambda flow, run: f"{flow.name}-{run.name}")
+    for name in ("quick-fox", "lazy-dog"):
+        call(hook, nightly, flow_run(name=name), Completed())
+    assert [request["stream_key"] for request in sandbox.requests()] == ["nightly-quick-fox", "nightly-lazy-dog"]
+
+
+@pytest.mark.parametrize("made", ["", " ", "{{ flow_run.name }}", None, 0, 7])
+def test_a_key_that_is_none_is_refused_and_never_sent(
+    made: Any, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    call(end_live_activity_stream_hook(lambda flow, run: made), nightly, flow_run(), Completed())
+    assert sandbox.requests() == []
+    assert "stream_key" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["", "nightly etl", "{{ flow.name }}", 7])
+def test_a_key_that_cannot_be_one_is_refused_where_it_is_written(key: Any) -> None:
+    with pytest.raises(core.InvalidRequestError, match="stream_key"):
+        end_live_activity_stream_hook(key)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"titel": "x"}, "title"),
+        ({"on_success": "alert"}, "on_success"),
+        ({"content_state": {"type": "alert", "title": "x"}}, "message"),
+        ({"success_color": "beige"}, "color"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused_where_it_is_written(options: Any, named: str) -> None:
+    with pytest.raises(core.InvalidRequestError, match=named):
+        end_live_activity_stream_hooks(**options)
+
+
+# The lists
+
+
+def test_every_call_gives_fresh_lists_of_one_hook() -> None:
+    first, second = end_live_activity_stream_hooks(), end_live_activity_stream_hooks()
+    assert list(first) == ["on_completion", "on_failure", "on_crashed", "on_cancellation"]
+    lists = [*first.values(), *second.values()]
+    assert len({id(hooks) for hooks in lists}) == 8
+    assert all(len(hooks) == 1 for hooks in lists if isinstance(hooks, list))
+
+
+def test_hooks_that_the_flow_has_already_run_after_ours() -> None:
+    def mine(flow: Any, flow_run: Any, state: Any) -> None: ...
+
+    given = {"on_failure": [mine], "on_running": (mine,)}
+    lists = end_live_activity_stream_hooks(hooks=given)
+    assert [hook.__name__ for hook in lists["on_failure"]] == ["end_live_activity_stream", "mine"]
+    assert lists["on_running"] == [mine]
+    assert given == {"on_failure": [mine], "on_running": (mine,)}
+
+
+def test_a_kind_of_hook_that_there_is_not_is_refused() -> None:
+    with pytest.raises(core.InvalidRequestError, match="on_success"):
+        end_live_activity_stream_hooks(hooks={"on_success": []})
+
+
+def test_a_flow_takes_them_and_its_decorators_still_work() -> None:
+    @flow(**end_live_activity_stream_hooks())
+    def hooked() -> None: ...
+
+    @hooked.on_failure
+    def also(flow: Any, flow_run: Any, state: Any) -> None: ...
+
+    assert [len(hooks) for hooks in (hooked.on_failure_hooks, hooked.on_crashed_hooks)] == [2, 1]
+
+
+# How it is called
+
+
+def test_the_hook_is_an_async_function_with_the_names_that_prefects_runner_uses(sandbox: Sandbox) -> None:
+    hook = end_live_activity_stream_hook()
+    assert inspect.iscoroutinefunction(hook)
+    assert list(inspect.signature(hook).parameters) == ["flow", "flow_run", "state"]
+    sandbox.start("nightly")
+    asyncio.run(hook(flow=nightly, flow_run=flow_run(), state=Crashed()))
+    assert len(sandbox.ends("nightly")) == 1
+
+
+def test_on_a_task_it_tells_of_the_task(sandbox: Sandbox) -> None:
+    sandbox.start("load")
+    members: dict[str, Any] = {"task_key": "load", "dynamic_key": "0", "name": "load-0", "start_time": STARTED}
+    run = TaskRun(id=uuid4(), **members)
+    with temporary_settings({PREFECT_UI_URL: "https://prefect.example"}):
+        call(end_live_activity_stream_hook(), load, run, ended(Failed()))
+    (end,) = sandbox.ends("load")
+    assert end["content_state"]["title"] == "load"
+    assert end["metadata"]["run"] == "load-0"
+    assert end["action"]["url"] == f"https://prefect.example/runs/task-run/{run.id}"
+
+
+def test_it_leaves_the_event_loop_free_while_it_waits(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=1, delay=1)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.01)
+
+    async def both() -> None:
+        other = asyncio.create_task(others())
+        await end_live_activity_stream_hook()(nightly, flow_run(), Completed())
+        other.cancel()
+
+    asyncio.run(both())
+    assert turns > 10
+    assert len(sandbox.ends("nightly")) == 1
+
+
+def test_a_pickled_hook_works_in_another_process_and_carries_no_key(sandbox: Sandbox, tmp_path: Any) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    sandbox.start("nightly")
+    pickled = cloudpickle.dumps(
+        (end_live_activity_stream_hook(lambda flow, run: flow.name, title="x"), nightly, flow_run(), Completed())
+    )
+    assert KEY.encode() not in pickled
+    path = tmp_path / "hook.pickle"
+    path.write_bytes(pickled)
+    run = (
+        "import asyncio, pickle, sys\n"
+        "hook, flow, run, state = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "asyncio.run(hook(flow=flow, flow_run=run, state=state))"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", run, str(path)]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    assert len(sandbox.ends("nightly")) == 1
+
+
+def test_a_saved_block_is_pickled_by_its_name_alone(sandbox: Sandbox, server: None) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    sandbox.start("nightly")
+    block = ActivitySmithCredentials(api_key=SecretStr(KEY), base_url=sandbox.base_url)
+    block.save("for-hooks", overwrite=True)
+    pickled = cloudpickle.dumps(end_live_activity_stream_hook(credentials=block))
+    assert KEY.encode() not in pickled
+    call(pickle.loads(pickled), nightly, flow_run(), Completed())
+    assert len(sandbox.ends("nightly")) == 1
+
+
+# When it goes wrong
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 400, "body": {"error": "Bad Request"}},
+        {"status": 401, "body": {"error": "Unauthorized"}},
+        {"status": 402, "body": {"error": "trial_expired"}},
+        {"status": 302, "headers": {"Location": "https://elsewhere.example/"}},
+        {"status": 429, "headers": {"Retry-After": "3600"}},
+        {"status": 200, "body": "<html>"},
+    ],
+)
+def test_a_fault_that_waiting_does_not_mend_is_one_request_and_one_line(
+    fault: dict[str, Any], sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=9, **fault)
+    call(end_live_activity_stream_hook(), nightly, flow_run(), Completed())
+    assert len(sandbox.requests()) == 1
+    (record,) = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert record.levelno == logging.ERROR
+    assert "'nightly' was not ended" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert KEY not in record.getMessage()
+
+
+def test_a_fault_that_passes_is_waited_for(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=2, status=503)
+    call(end_live_activity_stream_hook(), nightly, flow_run(), Completed())
+    assert len(sandbox.ends("nightly")) == 1
+
+
+@pytest.fixture
+def black_hole() -> Iterator[Peer]:
+    """It takes connections, reads and never answers."""
+    over = threading.Event()
+
+    def never_answer(connection: socket.socket) -> None:
+        read_request(connection)
+        over.wait(60)
+
+    peer = Peer(never_answer)
+    yield peer
+    over.set()
+    peer.close()
+
+
+def test_a_block_that_allows_less_time_than_a_hook_has_is_obeyed(
+    black_hole: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    block = ActivitySmithCredentials(api_key=SecretStr(KEY), base_url=black_hole.base_url, max_elapsed=0.5)
+    began = time.monotonic()
+    call(end_live_activity_stream_hook(credentials=block), nightly, flow_run(), Completed())
+    assert time.monotonic() - began < 5
+    assert "was not ended" in caplog.text
+
+
+LOADING = """
+import asyncio, time, uuid
+from prefect import flow
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed
+from activitysmith_integrations.prefect import end_live_activity_stream_hook
+
+hook = end_live_activity_stream_hook(credentials="a-block")
+run = FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), name="quick-fox")
+began = time.monotonic()
+asyncio.run(hook(flow(lambda: None, name="nightly"), run, Completed()))
+print(time.monotonic() - began)
+"""
+
+
+def test_a_prefect_server_that_never_answers_keeps_neither_the_hook_nor_the_process(black_hole: Peer) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": f"{black_hole.base_url}/api"}
+    command = [sys.executable, "-W", "ignore", "-c", LOADING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert float(done.stdout) < 11
+    assert "'nightly' was not ended" in done.stderr
+
+
+def raise_for_a_key(flow: Any, run: Any) -> str:
+    raise RuntimeError("no name")
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        (lambda: end_live_activity_stream_hook(raise_for_a_key), "RuntimeError: no name"),
+        (lambda: end_live_activity_stream_hook(credentials="none-of-this-name"), "none-of-this-name"),
+    ],
+)
+def test_what_goes_wrong_before_the_call_is_logged_too(
+    hook: Callable[[], Any], said: str, server: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    call(hook(), nightly, flow_run(), Completed())
+    assert said in caplog.text
+
+
+def test_without_a_key_in_the_environment_the_line_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("ACTIVITYSMITH_API_KEY", raising=False)
+    call(end_live_activity_stream_hook(), nightly, flow_run(), Completed())
+    assert "ACTIVITYSMITH_API_KEY" in caplog.text
+
+
+def test_a_stream_that_was_never_started_is_no_error(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    call(end_live_activity_stream_hook(), nightly, flow_run(), Completed())
+    (record,) = [record for record in caplog.records if record.name == "prefect.flow_runs"]
+    assert record.levelno == logging.INFO

@@ -1,0 +1,338 @@
+import asyncio
+import contextlib
+import time
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
+from pydantic import SecretStr
+from support.sandbox import KEY, Sandbox
+
+from activitysmith_integrations.core import (
+    AuthenticationError,
+    EndStreamResponse,
+    InvalidRequestError,
+    NotFoundError,
+    ServerError,
+)
+from activitysmith_integrations.prefect import (
+    ActivitySmithCredentials,
+    aend_live_activity_stream,
+    end_live_activity_stream,
+    end_live_activity_stream_hooks,
+)
+
+pytestmark = pytest.mark.usefixtures("server")
+
+# The tasks as they are, but for how long they wait between their runs.
+end_soon = end_live_activity_stream.with_options(retry_delay_seconds=0)
+aend_soon = aend_live_activity_stream.with_options(retry_delay_seconds=0)
+
+
+def impatient(sandbox: Sandbox) -> ActivitySmithCredentials:
+    """An account whose client never repeats a call, so that the task's own retries are seen."""
+    return ActivitySmithCredentials(api_key=SecretStr(KEY), base_url=sandbox.base_url, max_retries=0)
+
+
+def test_with_nothing_said_it_ends_the_flows_stream_with_a_success(sandbox: Sandbox) -> None:
+    @flow(name="nightly")
+    def nightly() -> EndStreamResponse:
+        return end_live_activity_stream()
+
+    sandbox.start("nightly")
+    answer = nightly()
+    (end,) = sandbox.ends("nightly")
+    assert end["content_state"]["title"] == "nightly"
+    assert end["content_state"]["subtitle"].startswith("Done in ")
+    assert end["metadata"]["result"] == "succeeded"
+    assert answer.operation == "ended"
+    assert answer.activity_id
+
+
+def test_the_async_one_does_the_same(sandbox: Sandbox) -> None:
+    @flow(name="nightly")
+    async def nightly() -> EndStreamResponse:
+        return await aend_live_activity_stream(tags=["etl"])
+
+    sandbox.start("nightly")
+    assert asyncio.run(nightly()).operation == "ended"
+    (end,) = sandbox.ends("nightly")
+    assert end["tags"] == ["prefect", "etl"]
+    assert end["content_state"]["subtitle"].startswith("Done in ")
+
+
+def test_the_sync_one_works_on_an_event_loops_thread_too(sandbox: Sandbox) -> None:
+    impatient(sandbox).save("on-a-loop", overwrite=True)
+
+    @flow(name="nightly")
+    async def nightly() -> EndStreamResponse:
+        return end_live_activity_stream(credentials="on-a-loop")
+
+    sandbox.start("nightly")
+    asyncio.run(nightly())
+    assert len(sandbox.ends("nightly")) == 1
+
+
+def test_told_of_an_error_it_shows_a_failure_and_the_step_that_failed(sandbox: Sandbox) -> None:
+    @task(name="load the warehouse")
+    def load() -> None:
+        raise RuntimeError("it is full")
+
+    @flow(name="nightly")
+    def nightly(on_a_thread: bool) -> None:
+        try:
+            if on_a_thread:
+                load.submit().result()
+            else:
+                load()
+        except RuntimeError as error:
+            end_live_activity_stream(error=error)
+
+    for on_a_thread in (False, True):
+        sandbox.start("nightly")
+        nightly(on_a_thread)
+    for end in sandbox.ends("nightly"):
+        assert end["content_state"]["message"].startswith("load the warehouse failed after ")
+    assert len(sandbox.ends("nightly")) == 2
+
+
+def test_its_run_is_named_after_the_stream(sandbox: Sandbox) -> None:
+    names: list[str] = []
+
+    @flow(name="nightly")
+    def nightly() -> None:
+        for key in (None, "other"):
+            state: Any = end_live_activity_stream(key, return_state=True)
+            with get_client(sync_client=True) as client:
+                names.append(task_run_name(client, state.state_details.task_run_id))
+
+    nightly()
+    assert names == ["end stream nightly", "end stream other"]
+
+
+def task_run_name(client: Any, task_run_id: UUID) -> str:
+    """The name that the server learns of a moment later than the run itself."""
+    deadline = time.monotonic() + 30
+    name = ""
+    while not name.startswith("end stream") and time.monotonic() < deadline:
+        with contextlib.suppress(ObjectNotFound):
+            name = client.read_task_run(task_run_id).name
+        time.sleep(0.1)
+    return name
+
+
+def test_what_is_the_same_twice_is_sent_twice(sandbox: Sandbox) -> None:
+    @flow
+    def twice() -> None:
+        end_live_activity_stream("nightly")
+        end_live_activity_stream("nightly")
+
+    sandbox.start("nightly")
+    with temporary_settings({PREFECT_RESULTS_PERSIST_BY_DEFAULT: True}):
+        twice()
+    assert len(sandbox.requests()) == 2
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_fault_that_can_pass_is_retried_by_prefect(colour: str, sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=2, status=503)
+    run_one(colour, "nightly", credentials=impatient(sandbox))
+    assert [request["status"] for request in sandbox.requests()] == [503, 503, 200]
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_the_wait_that_the_service_asks_for_is_kept(colour: str, sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "2"})
+    began = time.monotonic()
+    run_one(colour, "nightly", credentials=impatient(sandbox))
+    assert time.monotonic() - began >= 2
+    assert [request["status"] for request in sandbox.requests()] == [429, 200]
+
+
+def test_a_fault_that_lasts_fails_the_task_in_the_end(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=99, status=500)
+    with pytest.raises(ServerError):
+        run_one("sync", "nightly", credentials=impatient(sandbox))
+    assert len(sandbox.requests()) == 4
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_fault_that_waiting_does_not_mend_is_not_retried(colour: str, sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=9, status=401)
+    with pytest.raises(AuthenticationError):
+        run_one(colour, "nightly")
+    assert len(sandbox.requests()) == 1
+
+
+@pytest.mark.parametrize("key", ["", "{{ flow_run.name }}"])
+def test_a_key_that_is_none_is_refused_and_never_sent(key: str, sandbox: Sandbox) -> None:
+    with pytest.raises(InvalidRequestError, match="stream_key"):
+        run_one("sync", key)
+    assert sandbox.requests() == []
+
+
+def test_a_misspelt_option_is_refused_and_never_sent(sandbox: Sandbox) -> None:
+    with pytest.raises(InvalidRequestError, match="did you mean title"):
+        run_one("sync", "nightly", titel="x")
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_stream_that_nobody_started_counts_as_ended_unless_it_must_not(colour: str, sandbox: Sandbox) -> None:
+    answer = run_one(colour, "unknown")
+    assert answer.ignored
+    assert "nothing was left to end" in (answer.message or "")
+    with pytest.raises(NotFoundError):
+        run_one(colour, "unknown", missing_ok=False)
+
+
+def run_one(colour: str, *args: Any, **kwargs: Any) -> EndStreamResponse:
+    """The one task in a flow of its own."""
+
+    @flow
+    def sync_one() -> EndStreamResponse:
+        answer: EndStreamResponse = end_soon(*args, **kwargs)
+        return answer
+
+    @flow
+    async def async_one() -> EndStreamResponse:
+        answer: EndStreamResponse = await aend_soon(*args, **kwargs)
+        return answer
+
+    answer: EndStreamResponse = sync_one() if colour == "sync" else asyncio.run(async_one())
+    return answer
+
+
+def test_outside_of_a_flow_a_key_must_be_given(sandbox: Sandbox) -> None:
+    with pytest.raises(InvalidRequestError, match="outside of a flow"):
+        end_live_activity_stream.fn()
+
+
+# Hooks, called by Prefect's own engine
+
+
+def test_hooks_name_the_task_that_a_flow_failed_in(sandbox: Sandbox) -> None:
+    @task
+    def extract() -> int:
+        return 1
+
+    @task
+    def load(number: int) -> None:
+        raise RuntimeError("it is full")
+
+    hooks = end_live_activity_stream_hooks("nightly")
+
+    @flow(**hooks)
+    def calling() -> None:
+        load(extract())
+
+    @flow(**hooks)
+    def mapping() -> None:
+        load.map([1, 2]).result()
+
+    @flow(**hooks)
+    def returning() -> Any:
+        return load.map([1, 2])
+
+    @flow(**hooks)
+    async def awaiting() -> None:
+        load(extract())
+
+    @flow(**hooks)
+    def no_task_at_fault() -> None:
+        extract()
+        raise RuntimeError("it is full")
+
+    messages = []
+    for failing in (calling, mapping, returning, awaiting, no_task_at_fault):
+        sandbox.start("nightly")
+        state: Any = failing(return_state=True)
+        state = asyncio.run(state) if asyncio.iscoroutine(state) else state
+        assert state.is_failed()
+        messages.append(sandbox.ends("nightly")[-1]["content_state"]["message"].split(" after")[0])
+    assert messages == ["load failed"] * 4 + ["Failed"]
+
+
+def test_tasks_that_share_one_function_are_not_mistaken_for_each_other(sandbox: Sandbox) -> None:
+    def work() -> None:
+        raise RuntimeError("it is full")
+
+    @flow(**end_live_activity_stream_hooks("nightly"))
+    def nightly() -> None:
+        first, second = task(name="first")(work), task(name="second")(work)
+        assert first
+        second()
+
+    sandbox.start("nightly")
+    assert nightly(return_state=True).is_failed()
+    assert sandbox.ends("nightly")[0]["content_state"]["message"].startswith("Failed after ")
+
+
+def test_a_subflow_ends_its_own_stream_and_its_parent_its_own(sandbox: Sandbox) -> None:
+    hooks = end_live_activity_stream_hooks()
+
+    @flow(name="child", **hooks)
+    def child() -> None: ...
+
+    @flow(name="parent", **hooks)
+    async def parent() -> None:
+        child()
+
+    sandbox.start("child", "parent")
+    asyncio.run(parent())
+    assert [request["stream_key"] for request in sandbox.requests()] == ["child", "parent"]
+
+
+def test_a_flow_that_recovers_by_retrying_ends_its_stream_once(sandbox: Sandbox) -> None:
+    attempts: list[int] = []
+
+    @flow(name="nightly", retries=2, **end_live_activity_stream_hooks())
+    def nightly() -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise RuntimeError("not yet")
+
+    sandbox.start("nightly")
+    nightly()
+    assert [end["metadata"]["result"] for end in sandbox.ends("nightly")] == ["succeeded"]
+    assert len(sandbox.requests()) == 1
+
+
+def test_a_flow_that_takes_too_long_is_shown_as_timed_out(sandbox: Sandbox) -> None:
+    @flow(name="nightly", timeout_seconds=0.5, **end_live_activity_stream_hooks())
+    async def nightly() -> None:
+        await asyncio.sleep(30)
+
+    sandbox.start("nightly")
+    running: Any = nightly(return_state=True)
+    assert asyncio.run(running).name == "TimedOut"
+    assert sandbox.ends("nightly")[0]["metadata"]["result"] == "timed_out"
+
+
+def test_hooks_on_mapped_tasks_end_one_stream_each(sandbox: Sandbox) -> None:
+    from activitysmith_integrations.prefect import end_live_activity_stream_hook
+
+    hook = end_live_activity_stream_hook(lambda task, run: run.name)
+
+    @task(on_completion=[hook], on_failure=[hook], task_run_name="table-{number}")
+    def table(number: int) -> None:
+        if number == 1:
+            raise RuntimeError("it is locked")
+
+    @flow
+    def nightly() -> None:
+        table.map([0, 1, 2]).wait()
+
+    sandbox.start("table-0", "table-1", "table-2")
+    nightly(return_state=True)
+    results = {key: [end["metadata"]["result"] for end in sandbox.ends(f"table-{key}")] for key in range(3)}
+    assert results == {0: ["succeeded"], 1: ["failed"], 2: ["succeeded"]}
