@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 import re
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
@@ -28,6 +29,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from activitysmith_integrations.core.errors import InvalidRequestError, join_path
+
+_BUILDING = threading.RLock()
 
 _MAX_METADATA_ENTRIES = 50
 _MAX_METADATA_TEXT = 4000
@@ -97,10 +100,23 @@ Color: TypeAlias = Literal["lime", "green", "cyan", "blue", "purple", "magenta",
 StateType: TypeAlias = Literal["segmented_progress", "progress", "metrics", "stats", "alert", "timer", "value"]
 
 
-class _Model(BaseModel):
-    """Frozen; knows its members; speaks of a broken rule as :class:`InvalidRequestError`."""
+class _Frozen(BaseModel):
+    """Frozen, and built on first use: a file that only imports the package does not pay for its validators."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    def __init__(self, /, **members: Any) -> None:
+        if not type(self).__pydantic_complete__:
+            # Two threads that build one model at a time spoil it for each other (pydantic 2.11).
+            with _BUILDING:
+                type(self).model_rebuild()
+        super().__init__(**members)
+
+
+class _Model(_Frozen):
+    """Knows its members; speaks of a broken rule as :class:`InvalidRequestError`."""
+
+    model_config = ConfigDict(extra="forbid")
 
     def __init__(self, /, **members: Any) -> None:
         try:
@@ -570,10 +586,10 @@ class StreamRequest(EndStreamRequest):
         return self
 
 
-class _Answer(BaseModel):
+class _Answer(_Frozen):
     """Answers may get new members at any time; they are kept."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     success: bool
     operation: str

@@ -219,7 +219,7 @@ def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, an
             "check base_url, and whether a proxy answers in its place."
         )
     try:
-        return answer.model_validate(body)
+        return answer(**body)
     except ValidationError as error:
         members = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
         raise InvalidResponseError(

@@ -54,7 +54,7 @@ class ActivitySmithCredentials(CredentialsBlock):
     _description = "An ActivitySmith account's API key, to end the Live Activities that show flow runs."
 
     # Pydantic would quote the fields, the key among them, in its message about a wrong one.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
 
     api_key: SecretStr = Field(
         title="API key", description="The API key: ask_... from the ActivitySmith app or website."
