@@ -84,7 +84,7 @@ def compile_constraints() -> None:
             pins = BUILD / "pins.txt"
             pins.write_text("\n".join(environment.pins))
             command = [uv, "pip", "compile", "--quiet", "--upgrade", "--no-header", "--no-annotate"]
-            command += ["--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.11"]
+            command += ["--python-version", "3.11"]
             command += ["--constraints", str(pins), "--group", f"pyproject.toml:{environment.group}"]
             command += [f"--extra={extra}" for extra in environment.extras]
             command += ["--output-file", str(environment.constraints), "pyproject.toml"]

@@ -71,7 +71,8 @@ def report(stream_key: str, came_of_it: EndStreamResponse | Exception) -> tuple[
         return logging.INFO, f"{name} is not known to ActivitySmith: nothing to end. Was it started with this key?"
     if isinstance(came_of_it, ActivitySmithError):
         return logging.ERROR, f"{name} was not ended: {came_of_it}"
-    return logging.ERROR, f"{name} was not ended: {type(came_of_it).__name__}: {came_of_it}"
+    said = " ".join(str(came_of_it).split())
+    return logging.ERROR, f"{name} was not ended: {type(came_of_it).__name__}: {said}"
 
 
 def _report_answer(name: str, answer: EndStreamResponse) -> tuple[int, str]:

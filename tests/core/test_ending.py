@@ -68,6 +68,7 @@ def test_options_that_are_refused_leave_the_default_picture_and_the_reason(optio
         (NotFoundError(404, "<html>"), logging.ERROR, "check that base_url is the address of its API"),
         (APITimeoutError("No answer."), logging.ERROR, "Live Activity stream 'nightly' was not ended: No answer."),
         (KeyError("x"), logging.ERROR, "was not ended: KeyError: 'x'"),
+        (OSError("two\nlines"), logging.ERROR, "was not ended: OSError: two lines"),
     ],
 )
 def test_one_line_says_what_came_of_it(came_of_it: Any, level: int, line: str) -> None:

@@ -1,6 +1,8 @@
 """Prefect as a library: a home of its own, and a server only for the tests that ask for one."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,7 +11,9 @@ import pytest
 from support.sandbox import KEY, Sandbox, running_sandbox
 
 # Prefect reads its settings when it is imported.
-os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
+home = tempfile.mkdtemp(prefix="prefect-home-")
+atexit.register(shutil.rmtree, home, ignore_errors=True)
+os.environ["PREFECT_HOME"] = home
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 # Else a hook that is called without a server starts one, to log to.
 os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
