@@ -66,6 +66,20 @@ def _whole_number(value: Any) -> Any:
     return value
 
 
+def _metric_value(value: Any) -> Any:
+    if isinstance(value, str):
+        if not 1 <= len(value) <= 64:
+            raise PydanticCustomError("metric", "must be a string of 1 to 64 characters or a number")
+        return _text(value)
+    if _number(value) < 0:
+        raise PydanticCustomError("metric", "must be 0 or more")
+    return value
+
+
+def _readout(value: Any) -> Any:
+    return _text(value) if isinstance(value, str) else _number(value)
+
+
 def _list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -169,75 +183,35 @@ class Metric(_Model):
     """
 
     label: NonEmpty
-    value: Annotated[int | float | str, BeforeValidator(lambda value: _metric_value(value))]
+    value: Annotated[int | float | str, BeforeValidator(_metric_value)]
     unit: Text | None = None
     color: Color | None = None
 
 
-def _metric_value(value: Any) -> Any:
-    if isinstance(value, str):
-        if not 1 <= len(value) <= 64:
-            raise PydanticCustomError("metric", "must be a string of 1 to 64 characters or a number")
-        return _text(value)
-    if _number(value) < 0:
-        raise PydanticCustomError("metric", "must be 0 or more")
-    return value
-
-
-def _readout(value: Any) -> Any:
-    return _text(value) if isinstance(value, str) else _number(value)
+Steps: TypeAlias = Annotated[Count, Field(ge=1)]
+StepsDone: TypeAlias = Annotated[Count, Field(ge=0)]
+Delay: TypeAlias = Annotated[Count, Field(ge=0)]
+Positive: TypeAlias = Annotated[Number, Field(gt=0)]
+Percentage: TypeAlias = Annotated[Number, Field(ge=0, le=100)]
+Readout: TypeAlias = Annotated[int | float | str, BeforeValidator(_readout)]
+Colors: TypeAlias = Annotated[list[Color], BeforeValidator(_list)]
+AnIcon: TypeAlias = Annotated[Icon, BeforeValidator(_mapping)]
+ABadge: TypeAlias = Annotated[Badge, BeforeValidator(_mapping)]
+Metrics: TypeAlias = Annotated[
+    list[Annotated[Metric, BeforeValidator(_mapping)]], BeforeValidator(_list), Field(min_length=1, max_length=8)
+]
 
 
 class _Common(_Model):
     title: Text
     subtitle: Text | None = None
     color: Color | None = None
-    icon: Annotated[Icon, BeforeValidator(_mapping)] | None = None
-    auto_dismiss_minutes: Annotated[Count, Field(ge=0)] | None = None
-    auto_dismiss_seconds: Annotated[Count, Field(ge=0)] | None = None
+    icon: AnIcon | None = None
+    auto_dismiss_minutes: Delay | None = None
+    auto_dismiss_seconds: Delay | None = None
 
 
-class _Badged(_Model):
-    badge: Annotated[Badge, BeforeValidator(_mapping)] | None = None
-
-
-class _Segments(_Model):
-    number_of_steps: Annotated[Count, Field(ge=1)] | None = None
-    current_step: Annotated[Count, Field(ge=0)] | None = None
-    step_color: Color | None = None
-    step_colors: Annotated[list[Color], BeforeValidator(_list)] | None = None
-
-    @model_validator(mode="after")
-    def _current_within_all(self) -> "_Segments":
-        total = self.number_of_steps
-        if total is not None and self.current_step is not None and self.current_step > total:
-            raise _at("current_step", f"{self.current_step} is more than number_of_steps ({total})")
-        return self
-
-
-class _Figures(_Model):
-    metrics: (
-        Annotated[
-            list[Annotated[Metric, BeforeValidator(_mapping)]],
-            BeforeValidator(_list),
-            Field(min_length=1, max_length=8),
-        ]
-        | None
-    ) = None
-
-
-class _Timed(_Model):
-    duration_seconds: Annotated[Number, Field(gt=0)] | None = None
-    counts_down: StrictBool | None = None
-    is_running: StrictBool | None = None
-
-
-class _Measured(_Model):
-    percentage: Annotated[Number, Field(ge=0, le=100)] | None = None
-    upper_limit: Annotated[Number, Field(gt=0)] | None = None
-
-
-class SegmentedProgressState(_Segments, _Badged, _Common):
+class SegmentedProgressState(_Common):
     """A bar of steps.
 
     Args:
@@ -258,9 +232,19 @@ class SegmentedProgressState(_Segments, _Badged, _Common):
     """
 
     type: Literal["segmented_progress"] = "segmented_progress"
+    number_of_steps: Steps | None = None
+    current_step: StepsDone | None = None
+    step_color: Color | None = None
+    step_colors: Colors | None = None
+    badge: ABadge | None = None
+
+    @model_validator(mode="after")
+    def _rules(self) -> "SegmentedProgressState":
+        _check_steps(self.current_step, self.number_of_steps)
+        return self
 
 
-class ProgressState(_Measured, _Badged, _Common):
+class ProgressState(_Common):
     """A progress bar.
 
     Args:
@@ -280,15 +264,18 @@ class ProgressState(_Measured, _Badged, _Common):
     """
 
     type: Literal["progress"] = "progress"
+    percentage: Percentage | None = None
     value: Number | None = None
+    upper_limit: Positive | None = None
+    badge: ABadge | None = None
 
     @model_validator(mode="after")
-    def _value_with_limit(self) -> "ProgressState":
+    def _rules(self) -> "ProgressState":
         _check_value_with_limit(self.value, self.upper_limit)
         return self
 
 
-class MetricsState(_Figures, _Common):
+class MetricsState(_Common):
     """Figures as bars.
 
     Args:
@@ -305,9 +292,10 @@ class MetricsState(_Figures, _Common):
     """
 
     type: Literal["metrics"] = "metrics"
+    metrics: Metrics | None = None
 
 
-class StatsState(_Figures, _Common):
+class StatsState(_Common):
     """Figures as a grid; its members are those of :class:`MetricsState`.
 
     Raises:
@@ -315,9 +303,10 @@ class StatsState(_Figures, _Common):
     """
 
     type: Literal["stats"] = "stats"
+    metrics: Metrics | None = None
 
 
-class AlertState(_Badged, _Common):
+class AlertState(_Common):
     """A message.
 
     Args:
@@ -336,9 +325,10 @@ class AlertState(_Badged, _Common):
 
     type: Literal["alert"] = "alert"
     message: NonEmpty
+    badge: ABadge | None = None
 
 
-class TimerState(_Timed, _Common):
+class TimerState(_Common):
     """A timer that the phone runs by itself.
 
     Args:
@@ -357,9 +347,12 @@ class TimerState(_Timed, _Common):
     """
 
     type: Literal["timer"] = "timer"
+    duration_seconds: Positive | None = None
+    counts_down: StrictBool | None = None
+    is_running: StrictBool | None = None
 
 
-class ValueState(_Badged, _Common):
+class ValueState(_Common):
     """One prominent value.
 
     Args:
@@ -377,10 +370,11 @@ class ValueState(_Badged, _Common):
     """
 
     type: Literal["value"] = "value"
-    value: Annotated[int | float | str, BeforeValidator(_readout)]
+    value: Readout
+    badge: ABadge | None = None
 
 
-class ContentState(_Timed, _Figures, _Measured, _Segments, _Badged, _Common):
+class ContentState(_Common):
     """Any state, as the API's flat object: every member of every type, ``type`` optional.
 
     The service infers a missing type from the running activity. The classes for single types, such as
@@ -391,11 +385,23 @@ class ContentState(_Timed, _Figures, _Measured, _Segments, _Badged, _Common):
     """
 
     type: StateType | None = None
+    number_of_steps: Steps | None = None
+    current_step: StepsDone | None = None
+    step_color: Color | None = None
+    step_colors: Colors | None = None
+    percentage: Percentage | None = None
+    value: Readout | None = None
+    upper_limit: Positive | None = None
+    metrics: Metrics | None = None
     message: NonEmpty | None = None
-    value: Annotated[int | float | str, BeforeValidator(_readout)] | None = None
+    duration_seconds: Positive | None = None
+    counts_down: StrictBool | None = None
+    is_running: StrictBool | None = None
+    badge: ABadge | None = None
 
     @model_validator(mode="after")
-    def _rules_of_its_type(self) -> "ContentState":
+    def _rules(self) -> "ContentState":
+        _check_steps(self.current_step, self.number_of_steps)
         if self.type == "alert" and self.message is None:
             raise _at("message", "is required for type alert")
         if self.type == "value" and self.value is None:
@@ -407,6 +413,11 @@ class ContentState(_Timed, _Figures, _Measured, _Segments, _Badged, _Common):
         elif self.upper_limit is not None and self.type is None:
             _check_value_with_limit(self.value, self.upper_limit)
         return self
+
+
+def _check_steps(done: int | None, total: int | None) -> None:
+    if total is not None and done is not None and done > total:
+        raise _at("current_step", f"{done} is more than number_of_steps ({total})")
 
 
 def _check_value_with_limit(value: object, upper_limit: object) -> None:
