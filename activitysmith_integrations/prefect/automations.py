@@ -85,7 +85,9 @@ async def aend_live_activity_stream_automation(
         results: The ends of runs to act upon; a timeout is one with a failure.
         lost_after: Without a sign of life from a run for this long, show it as crashed. It must be longer than
             the time between two signs of life (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``: 180 s by default in
-            Prefect 3.8, none in 3.6). The run's state stays as it is.
+            Prefect 3.8, none in 3.6). The run's state stays as it is. A sign of life that reaches the server
+            after the run's end, as that of a run of less than a second does (seen on 3.8.8), is taken for a run
+            that goes on: its stream is then ended once more. So choose less than the time to the next run.
         options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.
 
     Returns:

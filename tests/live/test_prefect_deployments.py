@@ -54,11 +54,11 @@ ActivitySmithCredentials(api_key={KEY!r}, base_url=sys.argv[1]).save("live")
 """
 
 AUTOMATE = """
+import sys
 from datetime import timedelta
 from activitysmith_integrations.prefect import end_live_activity_stream_automation
-end_live_activity_stream_automation(
-    "live-unhooked", "unhooked", credentials="live", lost_after=timedelta(seconds=40)
-)
+lost_after = timedelta(seconds=int(sys.argv[1])) if sys.argv[1:] else None
+end_live_activity_stream_automation("live-unhooked", "unhooked", credentials="live", lost_after=lost_after)
 """
 
 
@@ -223,6 +223,8 @@ def test_the_server_ends_the_stream_of_a_plain_script_that_is_cancelled(processe
 def test_the_server_ends_the_stream_of_a_run_that_was_killed_with_its_worker(
     processes: Processes, sandbox: Sandbox
 ) -> None:
+    # Only now: the first sign of life of a run as short as those above can come in after its end (Prefect 3.8).
+    processes.run("automate-lost", "-c", AUTOMATE, "40")
     worker = make_worker(processes, "doomed")
     run_id = processes.create_run("live-unhooked/doomed", stream="doomed-run", how="sleep")
     started = processes.directory / "doomed-run"
