@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import activitysmith_integrations
+from activitysmith_integrations import core
 
 HOME = Path(activitysmith_integrations.__file__).parent
 OURS = "activitysmith_integrations"
@@ -157,11 +158,27 @@ def test_importing_the_package_loads_nothing_but_it() -> None:
     assert _loaded_by(f"import {OURS}") == {OURS}
 
 
-def test_importing_the_core_loads_httpx_pydantic_their_dependencies_and_the_standard_library() -> None:
+def test_importing_the_core_loads_nothing_until_a_name_is_used() -> None:
+    assert _loaded_by(f"import {OURS}.core") & {f"{OURS}{module}" for module in MODULES} == {OURS, f"{OURS}.core"}
+    assert f"{OURS}.core.models" not in _loaded_by(f"from {OURS}.core import stream_key")
+
+
+def test_the_door_of_the_core_says_the_same_to_type_checkers_and_at_run_time() -> None:
+    imported = {
+        alias.name: node.module
+        for node in ast.walk(ast.parse(MODULES[".core"].read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OURS)
+        for alias in node.names
+    }
+    assert imported == {name: f"{OURS}.core.{room}" for name, room in core._HOMES.items()}
+    assert sorted(core.__all__) == sorted(core._HOMES) == sorted(dir(core))
+
+
+def test_using_all_of_the_core_loads_httpx_pydantic_their_dependencies_and_the_standard_library() -> None:
     distributions = packages_distributions()
     loaded = {
         _canonical(distribution)
-        for module in _loaded_by(f"import {OURS}.core")
+        for module in _loaded_by(f"from {OURS}.core import *")
         for distribution in distributions.get(module.partition(".")[0], ())
     }
     assert {"httpx", "pydantic"} <= loaded

@@ -5,6 +5,8 @@ killed; a DAG's callback in the dag-processor, with or without a task instance; 
 is a REST document; ``dag.test()``, in whatever process called it.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -12,11 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
+from activitysmith_integrations import core
 from activitysmith_integrations.airflow.compat import conf
-from activitysmith_integrations.core import Result, RunOutcome
 
-_BY_REASON: dict[str, Result] = {"success": "succeeded", "timed_out": "timed_out"}
-_BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
+_BY_REASON: dict[str, core.Result] = {"success": "succeeded", "timed_out": "timed_out"}
+_BY_STATE: dict[str, core.Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
 _FAILED = ("failed", "upstream_failed")
 _DONE = ("success", "skipped")
 _OVER = (*_DONE, *_FAILED)
@@ -44,7 +46,7 @@ def normalized(context: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def result(context: Mapping[str, Any]) -> Result | None:
+def result(context: Mapping[str, Any]) -> core.Result | None:
     """How the run or task of a context ended; None if it goes on (it starts, or it will be tried again).
 
     Args:
@@ -67,7 +69,7 @@ def result(context: Mapping[str, Any]) -> Result | None:
     return None if getattr(ti, "try_number", 0) <= (getattr(ti, "max_tries", None) or 0) else "failed"
 
 
-def outcome(context: Mapping[str, Any], ended_as: Result, *, of_the_run: bool) -> RunOutcome | None:
+def outcome(context: Mapping[str, Any], ended_as: core.Result, *, of_the_run: bool) -> core.RunOutcome | None:
     """What happened, as far as a callback can know it without asking anything that may hang.
 
     Args:
@@ -84,7 +86,7 @@ def outcome(context: Mapping[str, Any], ended_as: Result, *, of_the_run: bool) -
     if not of_the_run:
         return _outcome(context, ended_as, failed_step=label(ti), started_at=getattr(ti, "start_date", None))
     # The state of a failed task is posted only after its callbacks.
-    own: Result = "succeeded" if ended_as == "succeeded" else "failed"
+    own: core.Result = "succeeded" if ended_as == "succeeded" else "failed"
     states = task_states(ti, dag.dag_id, context["run_id"])
     if own == "failed":
         return _with_states(context, ended_as, states and {**states, _state_key(ti): "failed"}, label(ti))
@@ -93,7 +95,7 @@ def outcome(context: Mapping[str, Any], ended_as: Result, *, of_the_run: bool) -
     return _with_states(context, _result_of(states), {**states, _state_key(ti): "success"} if states else {}, None)
 
 
-def _outcome_of_dag(context: Mapping[str, Any], ended_as: Result) -> RunOutcome:
+def _outcome_of_dag(context: Mapping[str, Any], ended_as: core.Result) -> core.RunOutcome:
     dag, ti = context["dag"], context.get("task_instance")
     if ended_as == "succeeded":
         # A successful run is complete without a look at its tasks.
@@ -104,7 +106,7 @@ def _outcome_of_dag(context: Mapping[str, Any], ended_as: Result) -> RunOutcome:
     return _with_states(context, ended_as, states, failed)
 
 
-def outcome_so_far(context: Mapping[str, Any], task_id: str, not_counted: Iterable[str]) -> RunOutcome:
+def outcome_so_far(context: Mapping[str, Any], task_id: str, not_counted: Iterable[str]) -> core.RunOutcome:
     """What happened so far, for a task that ends the stream.
 
     Args:
@@ -135,13 +137,13 @@ def task_states(ti: Any, dag_id: str | None, run_id: str | None) -> dict[str, st
     return {key: _text(state) or "none" for key, state in found.items() if _text(state) != "removed"}
 
 
-def _result_of(states: Mapping[str, str]) -> Result:
+def _result_of(states: Mapping[str, str]) -> core.Result:
     return "failed" if any(state in _FAILED for state in states.values()) else "succeeded"
 
 
 def _with_states(
-    context: Mapping[str, Any], ended_as: Result, states: Mapping[str, str], failed_step: str | None
-) -> RunOutcome:
+    context: Mapping[str, Any], ended_as: core.Result, states: Mapping[str, str], failed_step: str | None
+) -> core.RunOutcome:
     if not states:
         return _outcome(context, ended_as, failed_step=failed_step)
     count = Counter(states.values())
@@ -154,17 +156,17 @@ def _with_states(
 
 def _outcome(
     context: Mapping[str, Any],
-    ended_as: Result,
+    ended_as: core.Result,
     *,
     done: int | None = None,
     total: int | None = None,
     failed_step: str | None = None,
     started_at: datetime | None = None,
-) -> RunOutcome:
+) -> core.RunOutcome:
     dag_run, ti, error = context["dag_run"], context.get("task_instance"), context.get("exception")
     ended_at = getattr(dag_run, "end_date", None) or getattr(ti, "end_date", None)
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
-    return RunOutcome(
+    return core.RunOutcome(
         pipeline=dag_id or "",
         result=ended_as,
         run=run_id,

@@ -1,7 +1,8 @@
 """A Connection becomes a client."""
 
+from __future__ import annotations
+
 import dataclasses
-import difflib
 import functools
 import re
 from collections.abc import Mapping
@@ -11,32 +12,20 @@ from uuid import uuid4
 from airflow.sdk import BaseHook
 from pydantic import SecretStr
 
-from activitysmith_integrations.core import (
-    ActivitySmithClient,
-    ActivitySmithError,
-    AsyncActivitySmithClient,
-    EndStreamMembers,
-    EndStreamResponse,
-    InvalidRequestError,
-    NotFoundError,
-    RetryPolicy,
-    StreamMembers,
-    StreamResponse,
-)
+from activitysmith_integrations import core
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 _EXTRAS = ("timeout", "max_retries")
 _PORT = re.compile(r":\d*$")
-_TEST_RETRY = RetryPolicy(max_retries=1, max_elapsed=10)
 
 
 class _ClientOptions(TypedDict, total=False):
     api_key: SecretStr
     base_url: str | None
     timeout: float
-    retry: RetryPolicy
+    retry: core.RetryPolicy
 
 
 class ActivitySmithHook(BaseHook):
@@ -58,13 +47,13 @@ class ActivitySmithHook(BaseHook):
     hook_name = "ActivitySmith"
 
     def __init__(
-        self, activitysmith_conn_id: str = default_conn_name, *, retry: RetryPolicy | None = None, **kwargs: Any
+        self, activitysmith_conn_id: str = default_conn_name, *, retry: core.RetryPolicy | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.activitysmith_conn_id = activitysmith_conn_id
         self.retry = retry
 
-    def get_conn(self) -> ActivitySmithClient:
+    def get_conn(self) -> core.ActivitySmithClient:
         """The client for the connection; use it in a ``with`` block to make many calls over one connection.
 
         Raises:
@@ -74,10 +63,10 @@ class ActivitySmithHook(BaseHook):
         return self._client
 
     @functools.cached_property
-    def _client(self) -> ActivitySmithClient:
-        return ActivitySmithClient(**self._options())
+    def _client(self) -> core.ActivitySmithClient:
+        return core.ActivitySmithClient(**self._options())
 
-    def end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> EndStreamResponse:
+    def end_stream(self, stream_key: str, **members: Unpack[core.EndStreamMembers]) -> core.EndStreamResponse:
         """End a stream.
 
         Args:
@@ -87,7 +76,7 @@ class ActivitySmithHook(BaseHook):
         with self.get_conn() as client:
             return client.end_stream(stream_key, **members)
 
-    def stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> StreamResponse:
+    def stream(self, stream_key: str, **members: Unpack[core.StreamMembers]) -> core.StreamResponse:
         """Start or update a stream.
 
         Args:
@@ -97,12 +86,14 @@ class ActivitySmithHook(BaseHook):
         with self.get_conn() as client:
             return client.stream(stream_key, **members)
 
-    async def async_end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> EndStreamResponse:
+    async def async_end_stream(
+        self, stream_key: str, **members: Unpack[core.EndStreamMembers]
+    ) -> core.EndStreamResponse:
         """As :meth:`end_stream`, for the triggerer."""
         async with await self._async_client() as client:
             return await client.end_stream(stream_key, **members)
 
-    async def async_stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> StreamResponse:
+    async def async_stream(self, stream_key: str, **members: Unpack[core.StreamMembers]) -> core.StreamResponse:
         """As :meth:`stream`, for the triggerer."""
         async with await self._async_client() as client:
             return await client.stream(stream_key, **members)
@@ -114,21 +105,21 @@ class ActivitySmithHook(BaseHook):
         """
         try:
             options = self._options()
-            options["retry"] = _TEST_RETRY
-            with ActivitySmithClient(**options) as client:
+            options["retry"] = core.RetryPolicy(max_retries=1, max_elapsed=10)
+            with core.ActivitySmithClient(**options) as client:
                 client.end_stream(f"connection-test-{uuid4().hex}")
-        except ActivitySmithError as error:
+        except core.ActivitySmithError as error:
             # The service's own "not found" means that it accepted the key: the stream is rightly unknown.
-            if not (isinstance(error, NotFoundError) and error.from_service):
+            if not (isinstance(error, core.NotFoundError) and error.from_service):
                 return False, str(error)
         return True, "ActivitySmith accepts the API key."
 
-    async def _async_client(self) -> AsyncActivitySmithClient:
+    async def _async_client(self) -> core.AsyncActivitySmithClient:
         # The SDK's own asynchronous look-up deadlocks before 3.3.2, where it masks secrets synchronously; from
         # an asgiref thread the synchronous one is safe in every version.
         from asgiref.sync import sync_to_async
 
-        return AsyncActivitySmithClient(**await sync_to_async(self._options)())
+        return core.AsyncActivitySmithClient(**await sync_to_async(self._options)())
 
     def _options(self) -> _ClientOptions:
         options = client_options(self.get_connection(self.activitysmith_conn_id))
@@ -150,7 +141,7 @@ class ActivitySmithHook(BaseHook):
         }
 
 
-def client_options(connection: "Connection") -> _ClientOptions:
+def client_options(connection: Connection) -> _ClientOptions:
     """What a connection says about a client, whether it came from a form, JSON or a URI.
 
     Raises:
@@ -158,30 +149,30 @@ def client_options(connection: "Connection") -> _ClientOptions:
     """
     try:
         if not connection.password:
-            raise InvalidRequestError(("password", "is empty; it is where the API key goes"))
+            raise core.InvalidRequestError(("password", "is empty; it is where the API key goes"))
         key = SecretStr(connection.password)
         options: _ClientOptions = {"api_key": key, "base_url": _base_url(connection)}
         extra = connection.extra_dejson
         if not isinstance(extra, Mapping):
-            raise InvalidRequestError(("extra", "must be a JSON object"))
+            raise core.InvalidRequestError(("extra", "must be a JSON object"))
         _refuse_misspelt(extra)
         if extra.get("timeout") not in (None, ""):
             options["timeout"] = _number("timeout", extra["timeout"])
         if extra.get("max_retries") not in (None, ""):
             retries = _number("max_retries", extra["max_retries"])
             if not retries.is_integer():
-                raise InvalidRequestError(("max_retries", f"{extra['max_retries']!r} is not a whole number"))
-            options["retry"] = dataclasses.replace(RetryPolicy(), max_retries=int(retries))
+                raise core.InvalidRequestError(("max_retries", f"{extra['max_retries']!r} is not a whole number"))
+            options["retry"] = dataclasses.replace(core.RetryPolicy(), max_retries=int(retries))
         # The client knows the remaining rules; making one opens no connection.
-        ActivitySmithClient(**options)
-    except InvalidRequestError as error:
+        core.ActivitySmithClient(**options)
+    except core.InvalidRequestError as error:
         raise error.within(f"connection {connection.conn_id!r}") from None
     except ValueError as error:
-        raise InvalidRequestError((f"connection {connection.conn_id!r}", str(error))) from None
+        raise core.InvalidRequestError((f"connection {connection.conn_id!r}", str(error))) from None
     return options
 
 
-def _base_url(connection: "Connection") -> str | None:
+def _base_url(connection: Connection) -> str | None:
     """The base URL from a whole one in the host, or from the parts that a connection URI is cut into."""
     if not connection.host:
         return None
@@ -200,10 +191,12 @@ def _base_url(connection: "Connection") -> str | None:
 
 def _refuse_misspelt(extra: Mapping[str, Any]) -> None:
     """Other tools may keep extras of their own here, so only what looks like one of ours is refused."""
+    import difflib  # every DAG file that is parsed would pay for it
+
     for name in extra:
         close = difflib.get_close_matches(str(name).lower(), _EXTRAS, n=1, cutoff=0.7)
         if close and name not in _EXTRAS:
-            raise InvalidRequestError((str(name), f"is no extra; did you mean {close[0]}?"))
+            raise core.InvalidRequestError((str(name), f"is no extra; did you mean {close[0]}?"))
 
 
 def _number(field: str, value: Any) -> float:
@@ -212,5 +205,5 @@ def _number(field: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if isinstance(value, bool) or not 0 <= number < float("inf"):
-        raise InvalidRequestError((field, f"{value!r} is not a number of 0 or more"))
+        raise core.InvalidRequestError((field, f"{value!r} is not a number of 0 or more"))
     return number

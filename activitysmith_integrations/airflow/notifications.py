@@ -1,5 +1,7 @@
 """The notifier: ends a stream from a callback, never at the pipeline's expense."""
 
+from __future__ import annotations
+
 import dataclasses
 import time
 from collections.abc import Generator, Mapping
@@ -7,18 +9,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.sdk.bases.notifier import BaseNotifier
 
+from activitysmith_integrations import core
 from activitysmith_integrations.airflow import context as contexts
 from activitysmith_integrations.airflow import rendering
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
-from activitysmith_integrations.core import (
-    CALLBACK_RETRY,
-    EndOptions,
-    EndStreamResponse,
-    check_options,
-    plan,
-    report,
-    stream_key,
-)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,18 +59,19 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         stream_key: str | None = None,
         *,
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
-        context: "Context | None" = None,
-        **options: Unpack[EndOptions],
+        context: Context | None = None,
+        **options: Unpack[core.EndOptions],
     ) -> None:
         # Only the names: values can be templates, which say what they are when they are rendered.
-        check_options(dict.fromkeys(options))
+        if options:
+            core.check_options(dict.fromkeys(options))
         self.stream_key = stream_key
         self.activitysmith_conn_id = activitysmith_conn_id
         for name in rendering.OPTIONS:
             setattr(self, name, rendering.plain(options.get(name)))
         super().__init__(context=context)
 
-    def notify(self, context: "Context") -> None:
+    def notify(self, context: Context) -> None:
         """End the stream, from a process that may wait.
 
         Args:
@@ -90,7 +85,7 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         except Exception as error:
             self._report(end.stream_key, error)
 
-    async def async_notify(self, context: "Context") -> None:
+    async def async_notify(self, context: Context) -> None:
         """End the stream, from the triggerer.
 
         Args:
@@ -120,21 +115,21 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
             environment = self._environment(context)
             key = rendering.name(rendering.render(self.stream_key, context, environment))
             conn_id = rendering.name(rendering.render(self.activitysmith_conn_id, context, environment))
-            key = stream_key(context["dag"].dag_id) if self.stream_key is None else key
+            key = core.stream_key(context["dag"].dag_id) if self.stream_key is None else key
         except Exception as error:
             self.log.error("The Live Activity stream %r was not ended: %s", self.stream_key, _words(error))
             return None
         options = self._options(context, environment)
         if self.stream_key is not None and "reason" not in context and context.get("task_instance") is not None:
             options = {"title": contexts.label(context["task_instance"]), **options}
-        members, refused = plan(outcome, options)
+        members, refused = core.plan(outcome, options)
         if refused is not None:
             self.log.warning("The default picture is shown instead, since this is refused: %s", refused)
-        left = max(CALLBACK_RETRY.max_elapsed - (time.monotonic() - started), _LEAST_SECONDS)
-        retry = dataclasses.replace(CALLBACK_RETRY, max_elapsed=left)
+        left = max(core.CALLBACK_RETRY.max_elapsed - (time.monotonic() - started), _LEAST_SECONDS)
+        retry = dataclasses.replace(core.CALLBACK_RETRY, max_elapsed=left)
         return _End(key, members, ActivitySmithHook(conn_id, retry=retry))
 
-    def _options(self, context: Mapping[str, Any], environment: Any) -> EndOptions:
+    def _options(self, context: Mapping[str, Any], environment: Any) -> core.EndOptions:
         given = {name: value for name in rendering.OPTIONS if (value := getattr(self, name)) is not None}
         try:
             return rendering.typed(rendering.render(given, context, environment))
@@ -153,8 +148,8 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         environment.undefined = jinja2.StrictUndefined
         return environment
 
-    def _report(self, key: str, came_of_it: EndStreamResponse | Exception) -> None:
-        self.log.log(*report(key, came_of_it))
+    def _report(self, key: str, came_of_it: core.EndStreamResponse | Exception) -> None:
+        self.log.log(*core.report(key, came_of_it))
 
     # BaseNotifier renders in place and writes into the context, so that of two runs in one process the second
     # would end the first one's stream (seen in Airflow 3.3.2). Both of its entrances therefore lead past that.

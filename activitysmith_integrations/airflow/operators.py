@@ -1,33 +1,18 @@
 """The operator: the durable way to end a stream."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from activitysmith_integrations import core
 from activitysmith_integrations.airflow import context as contexts
 from activitysmith_integrations.airflow import rendering
 from activitysmith_integrations.airflow.compat import AirflowFailException, conf
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
-from activitysmith_integrations.core import (
-    ActionInput,
-    AlertInput,
-    APIStatusError,
-    Color,
-    EndStreamRequest,
-    EndStreamResponse,
-    FailureForm,
-    InvalidRequestError,
-    MetadataInput,
-    NotFoundError,
-    StateInput,
-    SuccessForm,
-    end_request,
-    nothing_left,
-    report,
-    stream_key,
-)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -97,20 +82,20 @@ class ActivitySmithEndStreamOperator(BaseOperator):
         self,
         *,
         stream_key: str | None = None,
-        content_state: StateInput | None = None,
-        on_success: SuccessForm | None = None,
-        on_failure: FailureForm | None = None,
+        content_state: core.StateInput | None = None,
+        on_success: core.SuccessForm | None = None,
+        on_failure: core.FailureForm | None = None,
         title: str | None = None,
         subtitle: str | None = None,
-        success_color: Color | None = None,
-        failure_color: Color | None = None,
+        success_color: core.Color | None = None,
+        failure_color: core.Color | None = None,
         success_auto_dismiss_minutes: int | str | None = None,
         failure_auto_dismiss_minutes: int | str | None = None,
-        action: ActionInput | None = None,
-        secondary_action: ActionInput | None = None,
-        alert: AlertInput | None = None,
+        action: core.ActionInput | None = None,
+        secondary_action: core.ActionInput | None = None,
+        alert: core.AlertInput | None = None,
         tags: Sequence[str] | None = None,
-        metadata: MetadataInput | None = None,
+        metadata: core.MetadataInput | None = None,
         missing_ok: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
@@ -136,7 +121,7 @@ class ActivitySmithEndStreamOperator(BaseOperator):
         self.deferrable = deferrable
         self.activitysmith_conn_id = activitysmith_conn_id
 
-    def execute(self, context: "Context", deferrals: int = 0) -> dict[str, Any]:
+    def execute(self, context: Context, deferrals: int = 0) -> dict[str, Any]:
         """End the stream.
 
         Args:
@@ -151,12 +136,12 @@ class ActivitySmithEndStreamOperator(BaseOperator):
         """
         known = contexts.normalized(context)
         try:
-            key = rendering.name(self.stream_key) if self.stream_key is not None else stream_key(self.dag_id)
+            key = rendering.name(self.stream_key) if self.stream_key is not None else core.stream_key(self.dag_id)
             members = self._members(known)
             answer = self._end(key, members)
-        except InvalidRequestError as error:
+        except core.InvalidRequestError as error:
             raise AirflowFailException(str(error)) from error
-        except APIStatusError as error:
+        except core.APIStatusError as error:
             if error.status_code in _FAIL_AT_ONCE:
                 raise AirflowFailException(str(error)) from error
             if self.deferrable and error.retryable and error.retry_after is not None and deferrals < _MAX_DEFERRALS:
@@ -164,7 +149,7 @@ class ActivitySmithEndStreamOperator(BaseOperator):
             raise
         return answer.to_json()
 
-    def resume(self, context: "Context", event: Mapping[str, Any] | None = None, deferrals: int = 1) -> dict[str, Any]:
+    def resume(self, context: Context, event: Mapping[str, Any] | None = None, deferrals: int = 1) -> dict[str, Any]:
         """End the stream after the wait that the service asked for.
 
         Args:
@@ -176,19 +161,19 @@ class ActivitySmithEndStreamOperator(BaseOperator):
 
     def _members(self, context: Mapping[str, Any]) -> dict[str, Any]:
         outcome = contexts.outcome_so_far(context, self.task_id, self.get_flat_relative_ids(upstream=False))
-        members = end_request(outcome, rendering.options_of(self))
-        EndStreamRequest(**members)
+        members = core.end_request(outcome, rendering.options_of(self))
+        core.EndStreamRequest(**members)
         return members
 
-    def _end(self, key: str, members: dict[str, Any]) -> EndStreamResponse:
+    def _end(self, key: str, members: dict[str, Any]) -> core.EndStreamResponse:
         try:
             answer = ActivitySmithHook(rendering.name(self.activitysmith_conn_id)).end_stream(key, **members)
-        except NotFoundError as error:
+        except core.NotFoundError as error:
             if not (self.missing_ok and error.from_service):
                 raise
-            self.log.log(*report(key, error))
-            return nothing_left(key)
-        self.log.log(*report(key, answer))
+            self.log.log(*core.report(key, error))
+            return core.nothing_left(key)
+        self.log.log(*core.report(key, answer))
         return answer
 
     def _come_back_after(self, seconds: float, deferrals: int) -> None:

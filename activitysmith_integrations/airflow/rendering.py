@@ -1,9 +1,11 @@
 """Templates, without the engine's traps: nothing is rendered in place, nothing missing becomes empty."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
-from activitysmith_integrations.core import EndOptions
+from activitysmith_integrations import core
 
 _NUMBERS = frozenset(
     {
@@ -21,7 +23,24 @@ _NUMBERS = frozenset(
 _TEXTS = frozenset({"title", "subtitle", "message"})
 _BOOLEANS = frozenset({"counts_down", "include_error", "is_running"})
 
-OPTIONS: tuple[str, ...] = tuple(EndOptions.__annotations__)
+# The names of core.EndOptions, which is not loaded for them: every DAG file that is parsed would pay.
+OPTIONS: tuple[str, ...] = (
+    "on_success",
+    "on_failure",
+    "title",
+    "subtitle",
+    "success_color",
+    "failure_color",
+    "success_auto_dismiss_minutes",
+    "failure_auto_dismiss_minutes",
+    "include_error",
+    "content_state",
+    "action",
+    "secondary_action",
+    "alert",
+    "tags",
+    "metadata",
+)
 
 
 def plain(value: Any) -> Any:
@@ -29,13 +48,13 @@ def plain(value: Any) -> Any:
     return value.to_wire() if hasattr(value, "to_wire") else value
 
 
-def options_of(owner: object) -> EndOptions:
+def options_of(owner: object) -> core.EndOptions:
     """The options that an operator or notifier was given, under the names of :class:`EndOptions`."""
     given = {name: getattr(owner, name) for name in OPTIONS}
     return typed({name: value for name, value in given.items() if value is not None})
 
 
-def typed(options: Mapping[str, Any]) -> EndOptions:
+def typed(options: Mapping[str, Any]) -> core.EndOptions:
     """The options with the strings that Jinja makes of numbers and booleans turned back.
 
     Args:

@@ -1,11 +1,13 @@
 """A retry policy for tasks that talk to ActivitySmith (Airflow 3.3 and later)."""
 
+from __future__ import annotations
+
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from activitysmith_integrations.core import ActivitySmithError
+from activitysmith_integrations import core
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +20,7 @@ class ActivitySmithRetryPolicy(RetryPolicy):
     """
 
     def evaluate(
-        self, exception: BaseException, try_number: int, max_tries: int, context: "Context | None" = None
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide about one failure; other errors than this package's keep Airflow's own delay.
 
@@ -28,7 +30,7 @@ class ActivitySmithRetryPolicy(RetryPolicy):
             max_tries: How many there are.
             context: Airflow's.
         """
-        if not isinstance(exception, ActivitySmithError):
+        if not isinstance(exception, core.ActivitySmithError):
             return RetryDecision.default()
         if not exception.retryable:
             return RetryDecision.fail(reason=str(exception))

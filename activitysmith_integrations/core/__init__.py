@@ -1,63 +1,70 @@
-"""The ActivitySmith stream API: clients, models, errors. Knows no engine."""
+"""The ActivitySmith stream API: clients, models, errors. Knows no engine.
 
-from activitysmith_integrations.core.client import (
-    ActionInput,
-    ActivitySmithClient,
-    AlertInput,
-    AsyncActivitySmithClient,
-    EndStreamMembers,
-    MetadataInput,
-    StateInput,
-    StreamMembers,
-)
-from activitysmith_integrations.core.ending import CALLBACK_RETRY, nothing_left, plan, report
-from activitysmith_integrations.core.errors import (
-    ActivitySmithError,
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    BillingError,
-    InvalidRequestError,
-    InvalidResponseError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    ServerError,
-)
-from activitysmith_integrations.core.keys import stream_key
-from activitysmith_integrations.core.models import (
-    AlertPayload,
-    AlertState,
-    Badge,
-    Color,
-    ContentState,
-    EndStreamRequest,
-    EndStreamResponse,
-    Icon,
-    Metric,
-    MetricsState,
-    OpenURLAction,
-    ProgressState,
-    SegmentedProgressState,
-    StatsState,
-    StreamRequest,
-    StreamResponse,
-    TimerState,
-    ValueState,
-    WebhookAction,
-)
-from activitysmith_integrations.core.outcome import (
-    EndOptions,
-    FailureForm,
-    Result,
-    RunOutcome,
-    SuccessForm,
-    check_options,
-    end_request,
-)
-from activitysmith_integrations.core.retry import RetryPolicy
+A name is loaded when it is first used, so that parsing a DAG file does not pay for what only sending needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from activitysmith_integrations.core.client import (
+        ActionInput,
+        ActivitySmithClient,
+        AlertInput,
+        AsyncActivitySmithClient,
+        EndStreamMembers,
+        MetadataInput,
+        StateInput,
+        StreamMembers,
+    )
+    from activitysmith_integrations.core.ending import nothing_left, plan, report
+    from activitysmith_integrations.core.errors import (
+        ActivitySmithError,
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BillingError,
+        InvalidRequestError,
+        InvalidResponseError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        ServerError,
+    )
+    from activitysmith_integrations.core.keys import stream_key
+    from activitysmith_integrations.core.models import (
+        AlertPayload,
+        AlertState,
+        Badge,
+        Color,
+        ContentState,
+        EndStreamRequest,
+        EndStreamResponse,
+        Icon,
+        Metric,
+        MetricsState,
+        OpenURLAction,
+        ProgressState,
+        SegmentedProgressState,
+        StatsState,
+        StreamRequest,
+        StreamResponse,
+        TimerState,
+        ValueState,
+        WebhookAction,
+    )
+    from activitysmith_integrations.core.outcome import (
+        EndOptions,
+        FailureForm,
+        Result,
+        RunOutcome,
+        SuccessForm,
+        check_options,
+        end_request,
+    )
+    from activitysmith_integrations.core.retry import CALLBACK_RETRY, RetryPolicy
 
 __all__ = [
     "CALLBACK_RETRY",
@@ -114,3 +121,71 @@ __all__ = [
     "report",
     "stream_key",
 ]
+
+# Where each name lives; the same as the imports above, which only type checkers follow.
+_ROOMS = {
+    "client": (
+        "ActionInput",
+        "ActivitySmithClient",
+        "AlertInput",
+        "AsyncActivitySmithClient",
+        "EndStreamMembers",
+        "MetadataInput",
+        "StateInput",
+        "StreamMembers",
+    ),
+    "ending": ("nothing_left", "plan", "report"),
+    "errors": (
+        "ActivitySmithError",
+        "APIConnectionError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "BillingError",
+        "InvalidRequestError",
+        "InvalidResponseError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "ServerError",
+    ),
+    "keys": ("stream_key",),
+    "models": (
+        "AlertPayload",
+        "AlertState",
+        "Badge",
+        "Color",
+        "ContentState",
+        "EndStreamRequest",
+        "EndStreamResponse",
+        "Icon",
+        "Metric",
+        "MetricsState",
+        "OpenURLAction",
+        "ProgressState",
+        "SegmentedProgressState",
+        "StatsState",
+        "StreamRequest",
+        "StreamResponse",
+        "TimerState",
+        "ValueState",
+        "WebhookAction",
+    ),
+    "outcome": ("EndOptions", "FailureForm", "Result", "RunOutcome", "SuccessForm", "check_options", "end_request"),
+    "retry": ("CALLBACK_RETRY", "RetryPolicy"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that there is
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -15,12 +15,6 @@ from activitysmith_integrations.core.errors import (
 )
 from activitysmith_integrations.core.models import EndStreamRequest, EndStreamResponse
 from activitysmith_integrations.core.outcome import EndOptions, RunOutcome, end_request
-from activitysmith_integrations.core.retry import RetryPolicy
-
-CALLBACK_SECONDS = 10.0
-# Airflow kills a DAG's callbacks after 50 s and all that wait behind them; Prefect kills none and waits.
-# A second is left for what a callback does beside the call.
-CALLBACK_RETRY = RetryPolicy(max_retries=4, initial_delay=0.3, max_delay=2.0, max_elapsed=CALLBACK_SECONDS - 1)
 
 
 def plan(outcome: RunOutcome, options: EndOptions | None) -> tuple[dict[str, Any], InvalidRequestError | None]:

@@ -55,6 +55,12 @@ def check_seconds(name: str, value: object) -> None:
         raise ValueError(f"{name}: {value!r} is not a number of seconds of 0 or more")
 
 
+CALLBACK_SECONDS = 10.0
+# Airflow kills a DAG's callbacks after 50 s and all that wait behind them; Prefect kills none and waits.
+# A second is left for what a callback does beside the call.
+CALLBACK_RETRY = RetryPolicy(max_retries=4, initial_delay=0.3, max_delay=2.0, max_elapsed=CALLBACK_SECONDS - 1)
+
+
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
     """Seconds that a ``Retry-After`` header asks to wait (RFC 9110: seconds or a date).
 

@@ -4,6 +4,8 @@ It is made of Prefect's own ``Webhook`` block and ``CallWebhook`` action, so the
 and may be Prefect Cloud.
 """
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import json
@@ -20,19 +22,12 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from activitysmith_integrations.core import (
-    EndOptions,
-    EndStreamRequest,
-    InvalidRequestError,
-    Result,
-    RunOutcome,
-    end_request,
-)
+from activitysmith_integrations import core
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, resolve
 from activitysmith_integrations.prefect.runs import ENGINE, key_or_default, run_url
 
 # A run of `python flow.py` that is cancelled from outside stays in Cancelling: nobody acts on it (Prefect 3.8).
-_STATE_TYPES: dict[Result, tuple[str, ...]] = {
+_STATE_TYPES: dict[core.Result, tuple[str, ...]] = {
     "succeeded": ("COMPLETED",),
     "failed": ("FAILED",),
     "timed_out": ("FAILED",),  # a failure of that name
@@ -40,7 +35,7 @@ _STATE_TYPES: dict[Result, tuple[str, ...]] = {
     "cancelled": ("CANCELLING", "CANCELLED"),
 }
 _KNOWN = "{% set type = event.resource['prefect.state-type'] %}{% set name = event.resource['prefect.state-name'] %}"
-_CONDITIONS: dict[Result, str] = {
+_CONDITIONS: dict[core.Result, str] = {
     "succeeded": "type == 'COMPLETED'",
     "timed_out": "type == 'FAILED' and name == 'TimedOut'",
     "failed": "type == 'FAILED' and name != 'TimedOut'",
@@ -65,9 +60,9 @@ async def aend_live_activity_stream_automation(
     stream_key: str | None = None,
     *,
     credentials: ActivitySmithCredentials | str | None = None,
-    results: Collection[Result] = tuple(_STATE_TYPES),
+    results: Collection[core.Result] = tuple(_STATE_TYPES),
     lost_after: timedelta | None = None,
-    **options: Unpack[EndOptions],
+    **options: Unpack[core.EndOptions],
 ) -> list[Automation]:
     """Make the server end a stream when a run of a flow ends, or update how it does.
 
@@ -101,7 +96,7 @@ async def aend_live_activity_stream_automation(
     key = key_or_default(stream_key, flow_name)
     ended = _ended(related, results)
     payload = _payload(flow_name, options)
-    lost_payload = _body(RunOutcome(flow_name, "crashed", engine=ENGINE), options, {})
+    lost_payload = _body(core.RunOutcome(flow_name, "crashed", engine=ENGINE), options, {})
     webhook = _webhook(key, await resolve(credentials))
     webhook_id = await webhook.asave(name=_block_name(key), overwrite=True)
     automations = [
@@ -129,9 +124,9 @@ def end_live_activity_stream_automation(
     stream_key: str | None = None,
     *,
     credentials: ActivitySmithCredentials | str | None = None,
-    results: Collection[Result] = tuple(_STATE_TYPES),
+    results: Collection[core.Result] = tuple(_STATE_TYPES),
     lost_after: timedelta | None = None,
-    **options: Unpack[EndOptions],
+    **options: Unpack[core.EndOptions],
 ) -> list[Automation]:
     """As :func:`aend_live_activity_stream_automation`, where no event loop runs: scripts, sync code."""
     return asyncio.run(
@@ -173,14 +168,16 @@ def _related(flow_name: str, deployment: str) -> list[dict[str, str]]:
     for name in wanted.values():
         # In a trigger these are no letters: other flows would match, and end this one's stream (Prefect 3.8).
         if not name.strip() or name.startswith("!") or name.endswith("*"):
-            raise InvalidRequestError(("flow", f"{name!r} cannot be matched: blank, or with ! before or * after it"))
+            raise core.InvalidRequestError(
+                ("flow", f"{name!r} cannot be matched: blank, or with ! before or * after it")
+            )
     return [{"prefect.resource.role": role, "prefect.resource.name": name} for role, name in wanted.items()]
 
 
-def _ended(related: list[dict[str, str]], results: Collection[Result]) -> EventTrigger:
+def _ended(related: list[dict[str, str]], results: Collection[core.Result]) -> EventTrigger:
     unknown = [result for result in results if result not in _STATE_TYPES]
     if unknown or not results:
-        raise InvalidRequestError(("results", f"{unknown or results!r}: choose among {', '.join(_STATE_TYPES)}"))
+        raise core.InvalidRequestError(("results", f"{unknown or results!r}: choose among {', '.join(_STATE_TYPES)}"))
     types = sorted({kind for result in results for kind in _STATE_TYPES[result]})
     # By the type, because a state may have any name, and its name is the event's.
     return EventTrigger(
@@ -207,7 +204,7 @@ def _lost(related: list[dict[str, str]], after: timedelta) -> EventTrigger:
     )
 
 
-def _payload(flow_name: str, options: EndOptions) -> str:
+def _payload(flow_name: str, options: core.EndOptions) -> str:
     """The Jinja template of the request's body, which depends on how the run ended."""
     bodies = (
         f"{{% if {condition} %}}{_body(_marked(flow_name, result), options, _EXPRESSIONS)}{{% endif %}}"
@@ -216,9 +213,9 @@ def _payload(flow_name: str, options: EndOptions) -> str:
     return _KNOWN + "".join(bodies)
 
 
-def _marked(flow_name: str, result: Result) -> RunOutcome:
+def _marked(flow_name: str, result: core.Result) -> core.RunOutcome:
     """What is known of a run before there is one."""
-    return RunOutcome(
+    return core.RunOutcome(
         pipeline=flow_name,
         result=result,
         run=_RUN_MARK,
@@ -228,9 +225,9 @@ def _marked(flow_name: str, result: Result) -> RunOutcome:
     )
 
 
-def _body(outcome: RunOutcome, options: EndOptions, expressions: Mapping[str, str]) -> str:
+def _body(outcome: core.RunOutcome, options: core.EndOptions, expressions: Mapping[str, str]) -> str:
     """The request that ends a stream, as JSON that Jinja leaves as it is but for the marks."""
-    text = json.dumps(EndStreamRequest(**end_request(outcome, options)).to_wire())
+    text = json.dumps(core.EndStreamRequest(**core.end_request(outcome, options)).to_wire())
     # Only within strings can these two meet, and as an escape the first means the same there.
     for opening in ("{{", "{%", "{#"):
         text = text.replace(opening, "\\u007b" + opening[1:].replace("{", "\\u007b"))

@@ -1,5 +1,7 @@
 """Blocks: an account's API key and how to reach the service; and a notification that ends a stream."""
 
+from __future__ import annotations
+
 import os
 from typing import Any, Self, cast
 
@@ -8,20 +10,13 @@ from prefect.blocks.core import Block
 from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
-from activitysmith_integrations.core import (
-    ActivitySmithClient,
-    ActivitySmithError,
-    AlertPayload,
-    AlertState,
-    AsyncActivitySmithClient,
-    RetryPolicy,
-)
+from activitysmith_integrations import core
 
 # Prefect's pages load it from here, and its test suite asks for a square bitmap of 45 to 1000 pixels.
 _LOGO_URL = "https://github.com/ActivitySmithHQ.png?size=200"
 _DOCUMENTATION_URL = "https://activitysmith.com/docs"
 
-_RETRY = RetryPolicy()
+_RETRY = core.RetryPolicy()
 
 
 class ActivitySmithCredentials(CredentialsBlock):
@@ -83,28 +78,28 @@ class ActivitySmithCredentials(CredentialsBlock):
         self.get_client()
         return self
 
-    def get_client(self, *, retry: RetryPolicy | None = None) -> ActivitySmithClient:
+    def get_client(self, *, retry: core.RetryPolicy | None = None) -> core.ActivitySmithClient:
         """A client, which is the caller's to close.
 
         Args:
             retry: How the client repeats its calls; by default as the block says.
         """
-        return ActivitySmithClient(**self._options(retry))
+        return core.ActivitySmithClient(**self._options(retry))
 
-    def get_async_client(self, *, retry: RetryPolicy | None = None) -> AsyncActivitySmithClient:
+    def get_async_client(self, *, retry: core.RetryPolicy | None = None) -> core.AsyncActivitySmithClient:
         """A client for asyncio, which is the caller's to close.
 
         Args:
             retry: How the client repeats its calls; by default as the block says.
         """
-        return AsyncActivitySmithClient(**self._options(retry))
+        return core.AsyncActivitySmithClient(**self._options(retry))
 
-    def _options(self, retry: RetryPolicy | None) -> dict[str, Any]:
+    def _options(self, retry: core.RetryPolicy | None) -> dict[str, Any]:
         return {
             "api_key": self.api_key,
             "base_url": self.base_url or None,  # an empty form field is no URL
             "timeout": self.timeout,
-            "retry": retry or RetryPolicy(max_retries=self.max_retries, max_elapsed=self.max_elapsed),
+            "retry": retry or core.RetryPolicy(max_retries=self.max_retries, max_elapsed=self.max_elapsed),
         }
 
 
@@ -157,11 +152,11 @@ class ActivitySmithNotification(NotificationBlock):
             async with self.credentials.get_async_client() as client:
                 await client.end_stream(
                     self.stream_key,
-                    content_state=AlertState(title=title, message=message),
-                    alert=AlertPayload(title=title, body=message),
+                    content_state=core.AlertState(title=title, message=message),
+                    alert=core.AlertPayload(title=title, body=message),
                 )
         except Exception as error:
-            said = str(error) if isinstance(error, ActivitySmithError) else type(error).__name__
+            said = str(error) if isinstance(error, core.ActivitySmithError) else type(error).__name__
             if self._raise_on_failure:
                 raise NotificationError(said) from error
             self.logger.error("Live Activity stream %r was not ended: %s", self.stream_key, said)
@@ -173,7 +168,7 @@ def from_environment() -> ActivitySmithCredentials:
     Raises:
         InvalidRequestError: ``ACTIVITYSMITH_API_KEY`` is not set, or it or the base URL cannot be used.
     """
-    ActivitySmithClient().close()  # says what is missing
+    core.ActivitySmithClient().close()  # says what is missing
     return ActivitySmithCredentials(api_key=SecretStr(os.environ["ACTIVITYSMITH_API_KEY"]))
 
 

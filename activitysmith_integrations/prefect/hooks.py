@@ -5,6 +5,8 @@ it is called by position or by keyword; nobody bounds its time (all seen on Pref
 is small and pickles, and its work is done in a thread that it stops waiting for when its time is up.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import logging
@@ -20,17 +22,7 @@ from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.flows import FlowStateHook
 from prefect.logging.loggers import flow_run_logger, task_run_logger
 
-from activitysmith_integrations.core import (
-    CALLBACK_RETRY,
-    EndOptions,
-    EndStreamRequest,
-    EndStreamResponse,
-    InvalidRequestError,
-    RunOutcome,
-    end_request,
-    plan,
-    report,
-)
+from activitysmith_integrations import core
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, by_name, resolve
 from activitysmith_integrations.prefect.runs import hook_outcome, key_or_default
 
@@ -38,7 +30,7 @@ StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
 """A key; a function of ``(flow, flow_run)`` that makes one; or None for one made of the flow's name."""
 
 # Half a second more than the call may take, for what comes before and after it.
-_HOOK_SECONDS = CALLBACK_RETRY.max_elapsed + 0.5
+_HOOK_SECONDS = core.CALLBACK_RETRY.max_elapsed + 0.5
 
 _ResultT = TypeVar("_ResultT")
 
@@ -69,7 +61,7 @@ def end_live_activity_stream_hooks(
     *,
     credentials: ActivitySmithCredentials | str | None = None,
     hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None = None,
-    **options: Unpack[EndOptions],
+    **options: Unpack[core.EndOptions],
 ) -> FlowHooks:
     """The hook arguments that end a flow's stream however its run ends.
 
@@ -99,7 +91,7 @@ def end_live_activity_stream_hooks(
     given = hooks or {}
     for kind in given:
         if kind not in FlowHooks.__annotations__:
-            raise InvalidRequestError(("hooks", f"{kind!r} is not among {', '.join(FlowHooks.__annotations__)}"))
+            raise core.InvalidRequestError(("hooks", f"{kind!r} is not among {', '.join(FlowHooks.__annotations__)}"))
     hook: FlowStateHook[..., Any] = end_live_activity_stream_hook(stream_key, credentials=credentials, **options)
     lists = FlowHooks(
         on_completion=[hook, *given.get("on_completion", ())],
@@ -116,7 +108,7 @@ def end_live_activity_stream_hook(
     stream_key: StreamKey = None,
     *,
     credentials: ActivitySmithCredentials | str | None = None,
-    **options: Unpack[EndOptions],
+    **options: Unpack[core.EndOptions],
 ) -> StateHook:
     """One hook, for a task's lists and for lists made by hand.
 
@@ -137,7 +129,8 @@ def end_live_activity_stream_hook(
     """
     if not callable(stream_key):
         key_or_default(stream_key, "any")
-    _check_options(options)
+    if options:
+        _check_options(options)
     account = by_name(credentials)
 
     # A plain function, because Prefect shows its name and its pickler takes it as it is.
@@ -149,21 +142,21 @@ def end_live_activity_stream_hook(
     return end_live_activity_stream
 
 
-def _check_options(options: EndOptions) -> None:
+def _check_options(options: core.EndOptions) -> None:
     for result in ("succeeded", "failed"):
-        EndStreamRequest(**end_request(RunOutcome("checked", result), options))
+        core.EndStreamRequest(**core.end_request(core.RunOutcome("checked", result), options))
 
 
 async def _end_and_log(
     key: StreamKey,
     credentials: ActivitySmithCredentials | str | None,
-    options: EndOptions,
+    options: core.EndOptions,
     subject: Flow[Any, Any] | Task[Any, Any],
     run: FlowRun | TaskRun,
     state: State[Any],
 ) -> None:
     """Everything a hook does. It never raises."""
-    deadline = time.monotonic() + CALLBACK_RETRY.max_elapsed
+    deadline = time.monotonic() + core.CALLBACK_RETRY.max_elapsed
     name = ""
     try:
         name = _key_of(key, subject, run)
@@ -171,17 +164,17 @@ async def _end_and_log(
         if outcome is None:
             level, line = logging.WARNING, f"Live Activity stream {name!r} goes on: {state.name} is no end of a run."
         else:
-            members, wrong = plan(outcome, options)
+            members, wrong = core.plan(outcome, options)
             answer = await asyncio.wait_for(
                 asyncio.wrap_future(_in_thread(lambda: _end(name, credentials, members, deadline))), _HOOK_SECONDS
             )
-            level, line = report(name, answer)
+            level, line = core.report(name, answer)
             if wrong is not None:
                 level, line = logging.WARNING, f"{line} It shows the default picture, because of its options {wrong}"
     except TimeoutError:
         level, line = logging.ERROR, f"Live Activity stream {name!r} was not ended: no answer within {_HOOK_SECONDS} s."
     except Exception as error:
-        level, line = report(name, error)
+        level, line = core.report(name, error)
     _log(subject, run, level, line)
 
 
@@ -193,19 +186,19 @@ def _key_of(key: StreamKey, subject: Flow[Any, Any] | Task[Any, Any], run: FlowR
 
 def _end(
     key: str, credentials: ActivitySmithCredentials | str | None, members: Mapping[str, Any], deadline: float
-) -> EndStreamResponse:
+) -> core.EndStreamResponse:
     account = asyncio.run(resolve(credentials))
     left = max(deadline - time.monotonic(), 0.1)
     retry = replace(
-        CALLBACK_RETRY,
-        max_retries=min(CALLBACK_RETRY.max_retries, account.max_retries),
+        core.CALLBACK_RETRY,
+        max_retries=min(core.CALLBACK_RETRY.max_retries, account.max_retries),
         max_elapsed=min(left, account.max_elapsed),
     )
     with account.get_client(retry=retry) as client:
         return client.end_stream(key, **members)
 
 
-def _in_thread(work: Callable[[], _ResultT]) -> "Future[_ResultT]":
+def _in_thread(work: Callable[[], _ResultT]) -> Future[_ResultT]:
     """Start *work* in a thread that keeps neither the event loop nor the process's end waiting.
 
     Cancelling the future gives up waiting; the work itself goes on until its own time is up.

@@ -5,6 +5,8 @@ run started, and the API learns of task runs seconds after the fact (both seen o
 not counted.
 """
 
+from __future__ import annotations
+
 import inspect
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,11 +21,11 @@ from prefect.context import FlowRunContext
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
 from prefect.utilities.urls import url_for
 
-from activitysmith_integrations.core import InvalidRequestError, Result, RunOutcome, stream_key
+from activitysmith_integrations import core
 
 ENGINE = "prefect"
 
-_RESULTS: dict[StateType, Result] = {
+_RESULTS: dict[StateType, core.Result] = {
     StateType.COMPLETED: "succeeded",
     StateType.FAILED: "failed",
     StateType.CRASHED: "crashed",
@@ -43,15 +45,15 @@ def key_or_default(key: str | None, name: str) -> str:
         InvalidRequestError: What was given is none; an empty key, or a template that was not rendered.
     """
     if key is None:
-        return stream_key(name)
-    if not isinstance(key, str) or not key.strip() or stream_key(key) != key:
-        raise InvalidRequestError(
+        return core.stream_key(name)
+    if not isinstance(key, str) or not key.strip() or core.stream_key(key) != key:
+        raise core.InvalidRequestError(
             ("stream_key", f"{key!r} is not 1 to 255 letters, digits, _ and -; stream_key() makes such a key")
         )
     return key
 
 
-def result_of(state: State[Any]) -> Result | None:
+def result_of(state: State[Any]) -> core.Result | None:
     """How a run ended; None where it has not.
 
     Args:
@@ -64,7 +66,7 @@ def result_of(state: State[Any]) -> Result | None:
 
 def hook_outcome(
     subject: Flow[..., Any] | Task[..., Any], run: FlowRun | TaskRun, state: State[Any]
-) -> RunOutcome | None:
+) -> core.RunOutcome | None:
     """What a state-change hook is told about; None where the run has not ended.
 
     Args:
@@ -76,7 +78,7 @@ def hook_outcome(
     if result is None:
         return None
     error = _error_in(state) if result != "succeeded" else None
-    return RunOutcome(
+    return core.RunOutcome(
         pipeline=subject.name,
         result=result,
         run=run.name,
@@ -90,7 +92,7 @@ def hook_outcome(
     )
 
 
-def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
+def task_outcome(fallback_name: str, error: BaseException | None) -> core.RunOutcome:
     """What a task within a flow knows of the flow's run.
 
     Args:
@@ -100,7 +102,7 @@ def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
     context = FlowRunContext.get()
     flow = context.flow if context else None
     run = context.flow_run if context else None
-    return RunOutcome(
+    return core.RunOutcome(
         pipeline=flow.name if flow else fallback_name,
         result="failed" if error else "succeeded",
         run=run.name if run else None,

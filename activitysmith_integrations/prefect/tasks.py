@@ -1,5 +1,7 @@
 """Tasks that end a stream: the durable way, retried by Prefect and visible as a step of the run."""
 
+from __future__ import annotations
+
 import asyncio
 from typing import Any, Unpack
 
@@ -8,16 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import task_run
 
-from activitysmith_integrations.core import (
-    ActivitySmithError,
-    EndOptions,
-    EndStreamResponse,
-    InvalidRequestError,
-    NotFoundError,
-    end_request,
-    nothing_left,
-    report,
-)
+from activitysmith_integrations import core
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, resolve, resolve_now
 from activitysmith_integrations.prefect.runs import flow_name, key_or_default, task_outcome
 
@@ -32,7 +25,7 @@ def _run_name() -> str:
 async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether another run can help. It waits as long as the service asked: the engine's delays are fixed."""
     error = state.data
-    if not isinstance(error, ActivitySmithError):
+    if not isinstance(error, core.ActivitySmithError):
         return not isinstance(error, (ValueError, TypeError))
     if error.retryable and error.retry_after:
         await asyncio.sleep(error.retry_after)
@@ -42,21 +35,21 @@ async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bo
 def _key(stream_key: str | None) -> str:
     name = flow_name()
     if stream_key is None and name is None:
-        raise InvalidRequestError(("stream_key", "is missing; outside of a flow there is no name to make it of"))
+        raise core.InvalidRequestError(("stream_key", "is missing; outside of a flow there is no name to make it of"))
     return key_or_default(stream_key, name or "")
 
 
-def _plan(stream_key: str | None, error: BaseException | None, options: EndOptions) -> tuple[str, dict[str, Any]]:
+def _plan(stream_key: str | None, error: BaseException | None, options: core.EndOptions) -> tuple[str, dict[str, Any]]:
     """The stream and the members to end it with."""
     key = _key(stream_key)
-    return key, end_request(task_outcome(key, error), options)
+    return key, core.end_request(task_outcome(key, error), options)
 
 
-def _told(key: str, answer: EndStreamResponse | NotFoundError) -> EndStreamResponse:
+def _told(key: str, answer: core.EndStreamResponse | core.NotFoundError) -> core.EndStreamResponse:
     """The answer, logged. A stream that the service does not know counts as ended."""
-    level, line = report(key, answer)
+    level, line = core.report(key, answer)
     get_run_logger().log(level, line)
-    return nothing_left(key) if isinstance(answer, NotFoundError) else answer
+    return core.nothing_left(key) if isinstance(answer, core.NotFoundError) else answer
 
 
 @task(
@@ -73,8 +66,8 @@ def end_live_activity_stream(
     credentials: ActivitySmithCredentials | str | None = None,
     error: BaseException | None = None,
     missing_ok: bool = True,
-    **options: Unpack[EndOptions],
-) -> EndStreamResponse:
+    **options: Unpack[core.EndOptions],
+) -> core.EndStreamResponse:
     """End a stream as a step of a flow.
 
     The step is retried on faults that can pass, after the wait that the service asks for, and fails on others.
@@ -106,7 +99,7 @@ def end_live_activity_stream(
     with resolve_now(credentials).get_client() as client:
         try:
             return _told(key, client.end_stream(key, **members))
-        except NotFoundError as missing:
+        except core.NotFoundError as missing:
             if not (missing_ok and missing.from_service):
                 raise
             return _told(key, missing)
@@ -126,15 +119,15 @@ async def aend_live_activity_stream(
     credentials: ActivitySmithCredentials | str | None = None,
     error: BaseException | None = None,
     missing_ok: bool = True,
-    **options: Unpack[EndOptions],
-) -> EndStreamResponse:
+    **options: Unpack[core.EndOptions],
+) -> core.EndStreamResponse:
     """As :obj:`end_live_activity_stream`, for async flows: same arguments, same meanings, same errors."""
     key, members = _plan(stream_key, error, options)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
         try:
             return _told(key, await client.end_stream(key, **members))
-        except NotFoundError as missing:
+        except core.NotFoundError as missing:
             if not (missing_ok and missing.from_service):
                 raise
             return _told(key, missing)

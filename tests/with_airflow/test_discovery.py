@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,25 @@ def test_every_class_the_description_names_can_be_imported() -> None:
     for path in named:
         module, _, name = path.rpartition(".")
         assert hasattr(__import__(module, fromlist=[name]), name)
+
+
+LOADED = """
+import sys
+from airflow.sdk import DAG
+from airflow.sdk.bases.notifier import BaseNotifier
+before = set(sys.modules)
+from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+with DAG("nightly", on_failure_callback=ActivitySmithEndStreamNotifier()):
+    ActivitySmithEndStreamOperator(task_id="end_stream").as_teardown()
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_parsing_a_dag_file_loads_nothing_that_only_sending_needs() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", LOADED], capture_output=True, text=True, check=True)
+    ours = {module for module in done.stdout.split() if module.startswith("activitysmith_integrations.core")}
+    assert ours == {"activitysmith_integrations.core"}
 
 
 def _dag(**arguments: Any) -> DAG:

@@ -10,8 +10,9 @@ from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator
 from support.sandbox import KEY, Sandbox
 
+from activitysmith_integrations.airflow import rendering
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier, end_activitysmith_stream
-from activitysmith_integrations.core import AlertState, InvalidRequestError
+from activitysmith_integrations.core import AlertState, EndOptions, InvalidRequestError
 
 BEGAN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 TOOK = timedelta(minutes=3, seconds=10)
@@ -357,3 +358,8 @@ def test_error_texts_are_sent_only_when_asked_for(sandbox: Sandbox) -> None:
     silent, open_ = (body["content_state"]["message"] for body in sandbox.ends("nightly"))
     assert "hunter2" not in silent
     assert open_.endswith("ValueError: password=hunter2")
+
+
+def test_every_option_of_an_end_can_be_given_and_is_templated() -> None:
+    assert tuple(EndOptions.__annotations__) == rendering.OPTIONS
+    assert set(ActivitySmithEndStreamNotifier.template_fields) > set(EndOptions.__annotations__)

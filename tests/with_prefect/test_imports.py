@@ -8,17 +8,26 @@ pytest.importorskip("prefect")
 LOADED = """
 import sys
 from prefect import flow, task
+flow(name="plain")(print)
 before = set(sys.modules)
-import activitysmith_integrations.prefect
+from activitysmith_integrations.prefect import end_live_activity_stream_hooks
+flow(name="nightly-etl", **end_live_activity_stream_hooks())(print)
 print(*sorted(set(sys.modules) - before))
 """
 
 
-def test_importing_it_loads_nothing_that_prefect_has_not_loaded_already() -> None:
+def _loaded() -> list[str]:
     command = [sys.executable, "-W", "ignore", "-c", LOADED]
-    loaded = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.split()
-    others = {module for module in loaded if not module.startswith("activitysmith_integrations")}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.split()
+
+
+def test_importing_it_loads_nothing_that_prefect_has_not_loaded_already() -> None:
+    others = {module for module in _loaded() if not module.startswith("activitysmith_integrations")}
     assert others <= {"prefect.automations"}
+
+
+def test_defining_a_flow_loads_nothing_that_only_sending_needs() -> None:
+    assert {"activitysmith_integrations.core.client", "activitysmith_integrations.core.models"}.isdisjoint(_loaded())
 
 
 def test_registering_the_module_registers_its_blocks(server: None) -> None:
