@@ -290,7 +290,8 @@ class ActivitySmithClient(_Client[httpx.Client]):
                 finally:
                     response.close()
         except _CONNECTION_FAILURES as error:
-            raise wire.connection_error(error, self.base_url) from error
+            failure, cause = wire.connection_error(self._endpoint, error)
+            raise failure from cause
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -389,7 +390,8 @@ class AsyncActivitySmithClient(_Client[httpx.AsyncClient]):
                 finally:
                     await response.aclose()
         except _CONNECTION_FAILURES as error:
-            raise wire.connection_error(error, self.base_url) from error
+            failure, cause = wire.connection_error(self._endpoint, error)
+            raise failure from cause
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""

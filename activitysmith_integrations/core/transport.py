@@ -69,11 +69,18 @@ def _bound(transports: Iterable[object], backend: "type[_Backend | _AsyncBackend
 
 
 def _left(timeout: float | None) -> float | None:
-    """The given timeout, or what is left of the call's time if that is less."""
+    """The given timeout, or what is left of the call's time if that is less.
+
+    Raises:
+        TimeoutError: Nothing is left. A step with the shortest of timeouts would go on for as long as a peer
+            floods it, with interim responses for example.
+    """
     at = _deadline.get()
     if at is None:
         return timeout
-    left = max(at - time.monotonic(), 0.001)
+    left = at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the call's time is up")
     return left if timeout is None else min(timeout, left)
 
 

@@ -33,6 +33,8 @@ DEFAULT_BASE_URL = "https://activitysmith.com/api"
 API_KEY_VARIABLE = "ACTIVITYSMITH_API_KEY"
 BASE_URL_VARIABLE = "ACTIVITYSMITH_BASE_URL"
 MAX_RESPONSE_BYTES = 1024 * 1024
+# Documented answers have three.
+_MAX_LEVELS = 32
 
 AnswerT = TypeVar("AnswerT", EndStreamResponse, StreamResponse)
 
@@ -200,7 +202,7 @@ def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, an
     """
     text = content.decode("utf-8", "replace")
     try:
-        body = json.loads(text) if text.strip() else None
+        body = _tidy(json.loads(text)) if text.strip() else None
         decoded = True
     except (ValueError, RecursionError):
         body, decoded = text, False
@@ -213,7 +215,7 @@ def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, an
         retry_after = parse_retry_after(response.headers.get("Retry-After"))
         raise status_error(response.status_code, _without(endpoint.api_key, body), retry_after)
     if not decoded or not isinstance(body, dict):
-        kind = response.headers.get("Content-Type", "no content type")
+        kind = _without(endpoint.api_key, response.headers.get("Content-Type", "no content type"))
         raise InvalidResponseError(
             f"ActivitySmith answered {response.status_code} with a body that is not a JSON object ({kind}); "
             "check base_url, and whether a proxy answers in its place."
@@ -227,12 +229,25 @@ def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, an
         ) from None
 
 
+def _tidy(value: Any, levels: int = _MAX_LEVELS) -> Any:
+    """A decoded value that can be logged, pickled and written as JSON again: no half surrogates, few levels."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, (dict, list)) and levels == 0:
+        return "…"
+    if isinstance(value, dict):
+        return {_tidy(name): _tidy(member, levels - 1) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_tidy(member, levels - 1) for member in value]
+    return value
+
+
 def _without(api_key: SecretStr, body: Any) -> Any:
     """A decoded body without the key, should the service repeat it."""
     if isinstance(body, str):
         return body.replace(api_key.get_secret_value(), "***")
     if isinstance(body, dict):
-        return {name: _without(api_key, member) for name, member in body.items()}
+        return {_without(api_key, name): _without(api_key, member) for name, member in body.items()}
     if isinstance(body, list):
         return [_without(api_key, member) for member in body]
     return body
@@ -272,9 +287,16 @@ def announced_size(response: httpx.Response) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def connection_error(error: Exception, base_url: str) -> APIConnectionError:
-    """Our error for a failure of httpx or of the time budget."""
-    what = str(error) or type(error).__name__
+def connection_error(endpoint: Endpoint, error: Exception) -> tuple[APIConnectionError, Exception | None]:
+    """Our error for a failure of httpx or of the time budget, and what to raise it from.
+
+    Args:
+        endpoint: Where the call went; its key is cut out of anything quoted.
+        error: The failure. A peer that speaks no HTTP is quoted in it, so it is not handed on if it holds the key.
+    """
+    text = str(error) or type(error).__name__
+    what = _without(endpoint.api_key, text)
+    cause = error if what == text else None
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-        return APITimeoutError(f"No answer from {base_url} in time ({what}).")
-    return APIConnectionError(f"No answer from {base_url}: {what}.")
+        return APITimeoutError(f"No answer from {endpoint.base_url} in time ({what})."), cause
+    return APIConnectionError(f"No answer from {endpoint.base_url}: {what}."), cause
