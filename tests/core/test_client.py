@@ -392,36 +392,6 @@ def _options(base_url: str, **options: Any) -> dict[str, Any]:
     return {"api_key": KEY, "base_url": base_url, "retry": QUICK, "timeout": 3600, **options}
 
 
-def test_nobody_listening_is_a_connection_error(over_the_wire: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(APIConnectionError):
-        over_the_wire(_options(f"http://127.0.0.1:{port}"), "end_stream", "nightly")
-
-
-@pytest.mark.parametrize("where", ["before the headers", "in the headers", "in the body"])
-def test_a_dripping_peer_cannot_stretch_the_call_beyond_its_time(over_the_wire: Any, peer: Any, where: str) -> None:
-    stop = threading.Event()
-
-    def drip(connection: socket.socket) -> None:
-        read_request(connection)
-        if where == "in the headers":
-            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        if where == "in the body":
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while where != "before the headers" and not stop.wait(0.02):
-            connection.sendall(b"x")
-        stop.wait()
-
-    server = peer(drip)
-    retry = RetryPolicy(max_retries=3, initial_delay=0.001, max_elapsed=0.5)
-    try:
-        with pytest.raises(APITimeoutError):
-            over_the_wire(_options(server.base_url, retry=retry), "end_stream", "nightly")
-    finally:
-        stop.set()
-
-
 def test_a_given_client_is_held_to_the_time_between_two_reads_of_the_body(colour: str, peer: Any) -> None:
     stop = threading.Event()
 
@@ -463,18 +433,6 @@ def test_an_oversized_answer_is_refused_without_reading_it_all(over_the_wire: An
     with pytest.raises(InvalidResponseError, match="larger than 1048576 bytes"):
         over_the_wire(_options(peer(flood).base_url), "end_stream", "nightly")
     assert len(sent) < 64
-
-
-def test_a_connection_cut_off_in_the_answer_is_tried_again(over_the_wire: Any, peer: Any) -> None:
-    def cut(connection: socket.socket) -> None:
-        read_request(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
-        connection.shutdown(socket.SHUT_RDWR)
-
-    server = peer(cut)
-    with pytest.raises(APIConnectionError):
-        over_the_wire(_options(server.base_url), "end_stream", "nightly")
-    assert server.connections == 3
 
 
 def _answer_for_ever(connection: socket.socket) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from support.peer import Peer
-from support.service import KEY, QUICK
+from support.service import KEY
 
 from activitysmith_integrations.core import (
     ActivitySmithClient,
@@ -68,47 +68,6 @@ def _wait_for_connect_threads() -> None:
     for thread in threading.enumerate():
         if thread.name == "activitysmith-connect":
             thread.join()
-
-
-def test_a_name_that_does_not_resolve_is_a_connection_error(
-    monkeypatch: pytest.MonkeyPatch, over_the_wire: Any
-) -> None:
-    def fail(*args: Any, **kwargs: Any) -> Any:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
-    options = {"api_key": KEY, "base_url": "https://example.invalid", "retry": QUICK}
-    with pytest.raises(APIConnectionError, match="Name or service not known"):
-        over_the_wire(options, "end_stream", "nightly")
-
-
-def test_a_peer_that_never_finishes_the_handshake_is_held_to_the_calls_time(peer: Any, over_the_wire: Any) -> None:
-    stop = threading.Event()
-
-    def drip(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(b"\x16\x03\x03\x40\x00")
-        while not stop.wait(0.02):
-            connection.sendall(b"\x00")
-
-    base_url = peer(drip).base_url.replace("http:", "https:")
-    try:
-        with pytest.raises(APITimeoutError):
-            over_the_wire(
-                {"api_key": KEY, "base_url": base_url, "retry": BRIEF, "timeout": 3600}, "end_stream", "nightly"
-            )
-    finally:
-        stop.set()
-
-
-def test_a_peer_that_speaks_no_tls_is_a_connection_error(peer: Any, over_the_wire: Any) -> None:
-    def plain(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    base_url = peer(plain).base_url.replace("http:", "https:")
-    with pytest.raises(APIConnectionError):
-        over_the_wire({"api_key": KEY, "base_url": base_url, "retry": BRIEF, "timeout": 3600}, "end_stream", "nightly")
 
 
 def test_a_proxy_of_the_environment_is_used_and_held_to_the_calls_time(

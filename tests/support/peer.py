@@ -46,7 +46,7 @@ class Peer:
             connection.close()
 
 
-def read_request(connection: socket.socket) -> None:
+def read_request(connection: socket.socket) -> bytes:
     """Read one request up to the end of its headers."""
     data = b""
     while b"\r\n\r\n" not in data:
@@ -54,3 +54,4 @@ def read_request(connection: socket.socket) -> None:
         if not received:
             raise ConnectionResetError
         data += received
+    return data
