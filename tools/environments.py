@@ -31,15 +31,18 @@ class Environment:
 
     Args:
         name: Names its folder and its file of constraints.
-        group: The dependency group of pyproject.toml to install beside the package.
+        group: The dependency group of pyproject.toml to install beside the package; none where people's own
+            environments are to be like it.
         extras: The package's extras to install.
         pins: Which versions the constraints are to hold, where the newest is not meant.
+        like: The environment whose file of constraints it shares, where it has none of its own.
     """
 
     name: str
-    group: str
+    group: str = ""
     extras: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
+    like: str = ""
 
     @property
     def folder(self) -> Path:
@@ -49,7 +52,7 @@ class Environment:
     @property
     def constraints(self) -> Path:
         """The versions of everything in it."""
-        return CONSTRAINTS / f"{self.name}.txt"
+        return CONSTRAINTS / f"{self.like or self.name}.txt"
 
     def program(self, name: str) -> str:
         """The path of a program installed in it."""
@@ -63,6 +66,10 @@ ENVIRONMENTS = {
         Environment("airflow-3.3", "airflow", ("airflow", "sandbox"), ("apache-airflow==3.3.*",)),
         Environment("airflow-3.1", "airflow", ("airflow", "sandbox"), ("apache-airflow==3.1.*",)),
         Environment("prefect-3.8", "prefect", ("prefect", "sandbox"), ("prefect==3.8.*",)),
+        Environment("plain", like="core"),
+        Environment("plain-sandbox", extras=("sandbox",), like="core"),
+        Environment("plain-airflow", extras=("airflow",), like="airflow-3.3"),
+        Environment("plain-prefect", extras=("prefect",), like="prefect-3.8"),
     )
 }
 
@@ -81,6 +88,8 @@ def compile_constraints() -> None:
     with _alone():
         uv = _uv()
         for environment in ENVIRONMENTS.values():
+            if environment.like:
+                continue
             pins = BUILD / "pins.txt"
             pins.write_text("\n".join(environment.pins))
             command = [uv, "pip", "compile", "--quiet", "--upgrade", "--no-header", "--no-annotate"]
@@ -140,10 +149,12 @@ def _install(uv: str, environment: Environment, wheel: Path) -> None:
             _run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(folder)])
         stamp.unlink(missing_ok=True)
         command = [uv, "pip", "install", "--quiet", "--python", environment.program("python")]
-        # Compiled once here, not by each of the many processes that engines start.
-        command += ["--compile-bytecode", "--constraints", str(environment.constraints)]
-        command += ["--group", f"pyproject.toml:{environment.group}", "--reinstall-package", PACKAGE]
+        command += ["--constraints", str(environment.constraints), "--reinstall-package", PACKAGE]
+        if environment.group:
+            # Compiled once here, not by each of the many processes that engines start.
+            command += ["--compile-bytecode", "--group", f"pyproject.toml:{environment.group}"]
         _run([*command, f"{PACKAGE}[{','.join(environment.extras)}] @ {wheel.as_uri()}"])
+        _run([uv, "pip", "check", "--quiet", "--python", environment.program("python")])
         stamp.write_text(json.dumps(wanted))
 
 

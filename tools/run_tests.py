@@ -35,6 +35,7 @@ class Step:
         command: The program and its arguments.
         paths: What it looks at, as patterns; what does not exist is left out, and the step with it if nothing does.
         name: What people call it; its paths, if not given.
+        folder: Where it runs, and what its paths start from.
     """
 
     environment: str
@@ -42,6 +43,7 @@ class Step:
     command: tuple[str, ...]
     paths: tuple[str, ...] = ()
     name: str = ""
+    folder: Path = ROOT
 
     @property
     def title(self) -> str:
@@ -51,8 +53,8 @@ class Step:
     @property
     def existing(self) -> list[str]:
         """The paths that have something in them for Python."""
-        found = [path for pattern in self.paths for path in sorted(ROOT.glob(pattern))]
-        return [str(path.relative_to(ROOT)) for path in found if path.is_file() or any(path.rglob("*.py"))]
+        found = [path for pattern in self.paths for path in sorted(self.folder.glob(pattern))]
+        return [str(path.relative_to(self.folder)) for path in found if path.is_file() or any(path.rglob("*.py"))]
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,23 @@ class Result:
 
 
 def _types(environment: str, topics: str, *paths: str) -> Step:
-    command = ("mypy", f"--cache-dir={BUILD / f'mypy-{environment}'}")
-    return Step(environment, f"lint {topics}", command, paths, "mypy")
+    return Step(environment, f"lint {topics}", _mypy(environment), paths, "mypy")
+
+
+def _types_for_users(environment: str, topics: str, program: str) -> Step:
+    # From the program's own folder, where mypy does not see the sources: it reads the package installed.
+    folder = ROOT / "tests/for_users"
+    return Step(environment, f"lint {topics}", _mypy(environment), (program,), f"mypy for users: {program}", folder)
+
+
+def _mypy(environment: str) -> tuple[str, ...]:
+    return ("mypy", f"--config-file={ROOT / 'pyproject.toml'}", f"--cache-dir={BUILD / f'mypy-{environment}'}")
+
+
+def _plain(environment: str, topics: str) -> Step:
+    # Isolated, so that the package is the one installed. There is no pytest.
+    command = ("python", "-I", "tests/for_users/plain_environment.py", *ENVIRONMENTS[environment].extras)
+    return Step(environment, topics, command, name="the package with what it asks for")
 
 
 def _tests(environment: str, topics: str, *paths: str) -> Step:
@@ -81,9 +98,16 @@ CORE_TESTS = ("tests/core", "tests/sandbox", "tests/*.py")
 STEPS = (
     Step("core", "lint core", ("ruff", "check", "--quiet"), name="ruff check"),
     Step("core", "lint core", ("ruff", "format", "--check", "--quiet"), name="ruff format"),
-    _types("core", "core", f"{PACKAGE}/core", f"{PACKAGE}/sandbox", "tools", *CORE_TESTS),
+    _types("core", "core", f"{PACKAGE}/core", f"{PACKAGE}/sandbox", "tools", *CORE_TESTS, "tests/for_users/plain*"),
     _types("airflow-3.3", "airflow", f"{PACKAGE}/airflow"),
     _types("prefect-3.8", "prefect", f"{PACKAGE}/prefect"),
+    _types_for_users("core", "core", "core_client.py"),
+    _types_for_users("airflow-3.3", "airflow", "airflow_dag.py"),
+    _types_for_users("prefect-3.8", "prefect", "prefect_flow.py"),
+    _plain("plain", "core"),
+    _plain("plain-sandbox", "core"),
+    _plain("plain-airflow", "airflow"),
+    _plain("plain-prefect", "prefect"),
     Step("core", "core", ("coverage", "run", ENVIRONMENTS["core"].program("pytest")), ("tests/core",)),
     Step("core", "core", ("coverage", "report"), name="branches of core"),
     _tests("core", "core", "tests/sandbox"),
@@ -105,7 +129,7 @@ def run(step: Step) -> Result:
         home = Path(folder)
         program = ENVIRONMENTS[step.environment].program(step.command[0])
         command = [program, *step.command[1:], *step.existing]
-        process = processes.start(command, env=_environ(step, home), cwd=ROOT)
+        process = processes.start(command, env=_environ(step, home), cwd=step.folder)
         try:
             code = process.wait(TIME_LIMIT)
         except subprocess.TimeoutExpired:
@@ -150,10 +174,10 @@ def _counts(report: Path) -> tuple[int, int, int]:
 def summary(results: Sequence[Result]) -> str:
     """A table of what ran, and the line that says how it went."""
     width = max((len(result.step.title) for result in results), default=4)
-    lines = [f"{'environment':<12} {'what':<{width}} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}"]
+    lines = [f"{'environment':<13} {'what':<{width}} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}"]
     for result in results:
         counts = f"{result.passed:>7} {result.failed or '-':>7} {result.skipped or '-':>8} {result.seconds:>8.1f}"
-        lines.append(f"{result.step.environment:<12} {result.step.title:<{width}} {counts}")
+        lines.append(f"{result.step.environment:<13} {result.step.title:<{width}} {counts}")
     passed = sum(result.passed for result in results)
     failed = sum(result.failed for result in results)
     skipped = sum(result.skipped for result in results)

@@ -1,0 +1,88 @@
+"""What mypy tells a person who writes this: right calls pass with these types, wrong ones are pointed out.
+
+Each ``type: ignore`` is a wrong call; mypy speaks up if it finds nothing wrong there.
+"""
+
+from typing import assert_type
+
+import httpx
+
+from activitysmith_integrations.core import (
+    ActivitySmithClient,
+    ActivitySmithError,
+    AlertState,
+    APIStatusError,
+    AsyncActivitySmithClient,
+    EndStreamMembers,
+    EndStreamResponse,
+    Metric,
+    MetricsState,
+    OpenURLAction,
+    ProgressState,
+    RateLimitError,
+    RetryPolicy,
+    RunOutcome,
+    SegmentedProgressState,
+    StreamResponse,
+    ValueState,
+    end_request,
+    stream_key,
+)
+
+
+def right(client: ActivitySmithClient) -> None:
+    done = ProgressState(title="Nightly", percentage=100)
+    assert_type(client.stream("nightly", content_state=done, channels=["ops"]), StreamResponse)
+    assert_type(client.end_stream("nightly"), EndStreamResponse)
+    assert_type(client.end_stream("nightly", content_state=done).activity_id, str | None)
+    client.end_stream("nightly", content_state={"title": "Nightly", "type": "progress", "percentage": 100})
+    client.end_stream("nightly", content_state=MetricsState(title="t", metrics=[Metric(label="CPU", value=7)]))
+    client.end_stream("nightly", action=OpenURLAction(title="Open", url="https://example.com"), tags=("a",))
+    client.end_stream("nightly", metadata={"rows": 7, "ok": True})
+    members: EndStreamMembers = {"tags": ["a"], "content_state": SegmentedProgressState(title="t", number_of_steps=3)}
+    client.end_stream("nightly", **members)
+    assert_type(client.base_url, str)
+    assert_type(stream_key("etl", "run 1"), str)
+    with ActivitySmithClient("ask_...", retry=RetryPolicy(max_elapsed=5), http_client=httpx.Client()) as own:
+        assert_type(own, ActivitySmithClient)
+    client.end_stream("nightly", **end_request(RunOutcome("nightly", "failed", steps_done=2, steps_total=5)))
+
+
+async def right_too() -> None:
+    async with AsyncActivitySmithClient() as client:
+        assert_type(client, AsyncActivitySmithClient)
+        assert_type(await client.end_stream("nightly"), EndStreamResponse)
+        assert_type(await client.stream("nightly", content_state={"title": "Nightly"}), StreamResponse)
+
+
+def errors(client: ActivitySmithClient) -> None:
+    try:
+        client.end_stream("nightly")
+    except RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+    except APIStatusError as error:
+        assert_type(error.status_code, int)
+    except ActivitySmithError as error:
+        assert_type(error.retryable, bool)
+
+
+def wrong(client: ActivitySmithClient, asynchronous: AsyncActivitySmithClient) -> None:
+    client.end_stream()  # type: ignore[call-arg]
+    client.end_stream(7)  # type: ignore[arg-type]
+    client.end_stream("nightly", ProgressState(title="t"))  # type: ignore[call-arg]
+    client.end_stream("nightly", state={"title": "t"})  # type: ignore[call-arg]
+    client.end_stream("nightly", content_state="done")  # type: ignore[arg-type]
+    client.end_stream("nightly", content_state=Metric(label="CPU", value=7))  # type: ignore[arg-type]
+    client.end_stream("nightly", metadata={"rows": [7]})  # type: ignore[dict-item]
+    client.stream("nightly")  # type: ignore[call-arg]
+    print(asynchronous.end_stream("nightly").operation)  # type: ignore[attr-defined]
+    with asynchronous:  # type: ignore[attr-defined]
+        pass
+    AlertState(title="t")  # type: ignore[call-arg]
+    AlertState(title="t", message="m", color="pink")  # type: ignore[arg-type]
+    ProgressState(title="t", percentage="50")  # type: ignore[arg-type]
+    ValueState(title="t", valeu=1)  # type: ignore[call-arg]
+    RunOutcome("nightly", "over")  # type: ignore[arg-type]
+    RetryPolicy(max_retries=None)  # type: ignore[arg-type]
+    ActivitySmithClient("ask_...", "https://example.com")  # type: ignore[call-arg]
+    ActivitySmithClient(http_client=httpx.AsyncClient())  # type: ignore[arg-type]

@@ -1,0 +1,65 @@
+"""What mypy tells a person who writes this flow; see ``core_client.py``."""
+
+from datetime import timedelta
+from typing import Any, assert_type
+
+from prefect import flow, task
+from prefect.automations import Automation
+from prefect.client.schemas.objects import FlowRun
+from prefect.flows import Flow
+
+from activitysmith_integrations.core import (
+    ActivitySmithClient,
+    AsyncActivitySmithClient,
+    EndStreamResponse,
+    stream_key,
+)
+from activitysmith_integrations.prefect import (
+    ActivitySmithCredentials,
+    aend_live_activity_stream,
+    aend_live_activity_stream_automation,
+    end_live_activity_stream,
+    end_live_activity_stream_automation,
+    end_live_activity_stream_hook,
+    end_live_activity_stream_hooks,
+)
+
+
+def mine(flow: Flow[Any, Any], flow_run: FlowRun, state: Any) -> None: ...
+
+
+@task(on_failure=[end_live_activity_stream_hook("load")])
+def load() -> int:
+    return 7
+
+
+@flow(**end_live_activity_stream_hooks(title="Nightly", on_success="progress", hooks={"on_failure": [mine]}))
+def nightly() -> int:
+    assert_type(end_live_activity_stream("nightly", credentials="production"), EndStreamResponse)
+    return load()
+
+
+@flow(on_failure=[end_live_activity_stream_hook(lambda flow, run: stream_key(flow.name, run.name))])
+async def nightly_too() -> None:
+    assert_type(await aend_live_activity_stream(error=ValueError("x"), tags=["a"]), EndStreamResponse)
+
+
+def right(credentials: ActivitySmithCredentials) -> None:
+    assert_type(credentials.get_client(), ActivitySmithClient)
+    assert_type(credentials.get_async_client(), AsyncActivitySmithClient)
+    lost = timedelta(hours=1)
+    assert_type(end_live_activity_stream_automation("nightly", lost_after=lost), list[Automation])
+
+
+async def right_too() -> None:
+    assert_type(await aend_live_activity_stream_automation("nightly", results=["crashed"]), list[Automation])
+
+
+def wrong() -> None:
+    end_live_activity_stream(stream_keys="nightly")  # type: ignore[call-overload]
+    end_live_activity_stream("nightly", on_success="alert")  # type: ignore[call-overload]
+    end_live_activity_stream_hook("nightly", colour="red")  # type: ignore[call-arg]
+    end_live_activity_stream_hooks(7)  # type: ignore[arg-type]
+    end_live_activity_stream_hooks(on_failure="banner")  # type: ignore[arg-type]
+    end_live_activity_stream_automation("nightly", results=["over"])  # type: ignore[list-item]
+    end_live_activity_stream_automation("nightly", lost_after=60)  # type: ignore[arg-type]
