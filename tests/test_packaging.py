@@ -1,6 +1,7 @@
 """What is installed, looked at from outside: the files, what they say of themselves, what the README links to."""
 
 import re
+import tarfile
 import tomllib
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from support import readme
 
 import activitysmith_integrations
 from activitysmith_integrations import core
@@ -51,6 +53,19 @@ def test_the_wheel_has_nothing_but_the_package_and_its_metadata(installed: Distr
     assert not [file for file in _files(installed) if re.search(r"(^|/)(tests?|conftest|test_)", file)]
 
 
+def test_the_sdist_has_the_same_sources_and_what_the_build_needs_and_nothing_else(installed: Distribution) -> None:
+    # The wheel was built from it, so what is missing from it shows there, too.
+    (path,) = (ROOT / ".build/dist").glob("*.tar.gz")
+    top = f"activitysmith_integrations-{installed.version}/"
+    with tarfile.open(path) as archive:
+        names = [member.name for member in archive.getmembers() if member.isfile()]
+    assert [name for name in names if not name.startswith(top)] == []
+    files = {name.removeprefix(top) for name in names}
+    sources = {name for name in _files(installed) if name.startswith("activitysmith_integrations/")}
+    beside = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+    assert files == sources | beside
+
+
 def test_the_wheel_carries_its_licence(installed: Distribution) -> None:
     assert installed.metadata["License-Expression"] == "Apache-2.0"
     assert (installed.read_text("licenses/LICENSE") or "") == (ROOT / "LICENSE").read_text()
@@ -90,7 +105,20 @@ def test_the_core_lists_what_it_offers_in_order() -> None:
     assert core.__all__ == sorted(set(core.__all__), key=lambda name: (not name.isupper(), name))
 
 
+def test_the_readme_names_every_extra_and_every_command_that_there_is(project: dict[str, Any]) -> None:
+    named = re.findall(r"activitysmith-integrations\[([a-z,]+)\]", readme.TEXT)
+    assert set(",".join(named).split(",")) == set(project["optional-dependencies"])
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= set(re.findall(r"`make ([a-z-]+)`", readme.TEXT)) <= targets
+
+
+def test_what_the_readme_says_to_install_is_what_pyproject_asks_for(project: dict[str, Any]) -> None:
+    said = dict(re.findall(r"^pip install '.*\[(\w+)\]' +# \w+ ([0-9.]+) or later$", readme.TEXT, re.MULTILINE))
+    asked = {extra: Requirement(texts[0]).specifier for extra, texts in project["optional-dependencies"].items()}
+    assert said == {"airflow": str(asked["airflow"])[2:], "prefect": str(asked["prefect"])[2:]}
+
+
 def test_every_file_that_the_readme_links_to_exists() -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text())
+    links = re.findall(r"\]\(([^)\s]+)\)", readme.TEXT)
     files = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:|#", link)]
     assert [file for file in files if not (ROOT / file).exists()] == []

@@ -1,12 +1,33 @@
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
+import pytest
+from support import readme
 from support.pictures import table
+from support.sandbox import KEY, Sandbox, running_sandbox
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with running_sandbox() as sandbox:
+        monkeypatch.setenv("ACTIVITYSMITH_API_KEY", KEY)
+        monkeypatch.setenv("ACTIVITYSMITH_BASE_URL", sandbox.base_url)
+        yield sandbox
 
 
 def test_the_table_of_pictures_is_what_the_code_draws() -> None:
-    found = re.search(r"<!-- pictures -->\n(.*)<!-- /pictures -->", README, re.DOTALL)
+    found = re.search(r"<!-- pictures -->\n(.*)<!-- /pictures -->", readme.TEXT, re.DOTALL)
     assert found
     assert found[1].strip() == table(), f"put this between the marks:\n{table()}"
+
+
+def test_every_piece_of_code_is_run_here_or_with_its_engine() -> None:
+    assert list(readme.code()) == ["Quick start: Airflow", "Quick start: Prefect", "Quick start: any Python"]
+
+
+def test_the_quick_start_for_any_python_starts_a_stream_and_ends_it(sandbox: Sandbox) -> None:
+    exec(readme.code()["Quick start: any Python"], {})
+    (start,) = sandbox.requests("PUT")
+    assert start["body"]["content_state"]["number_of_steps"] == 5
+    (end,) = sandbox.ends("nightly-etl")
+    assert end["content_state"]["percentage"] == 100

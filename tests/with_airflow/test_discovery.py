@@ -9,7 +9,9 @@ import airflow
 import pytest
 from airflow import settings
 from airflow.sdk import DAG
+from support import readme
 
+from activitysmith_integrations import __version__
 from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.provider_info import get_provider_info
@@ -28,6 +30,22 @@ def test_airflow_finds_the_provider_its_connection_type_and_its_policy() -> None
     assert provider.load()()["package-name"] == provider.dist.name  # type: ignore[union-attr]
     (found,) = [point for point in entry_points(group="airflow.policy") if "activitysmith" in point.value]
     assert found.load() is policy
+
+
+def _airflow(*arguments: str) -> list[dict[str, str]]:
+    """What a command of Airflow's lists."""
+    command = [str(Path(sys.executable).with_name("airflow")), *arguments, "--output", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    listed: list[dict[str, str]] = json.loads(done.stdout[done.stdout.index("[") :])
+    return listed
+
+
+def test_airflows_own_commands_list_the_provider_and_its_hook() -> None:
+    (provider,) = [row for row in _airflow("providers", "list") if "activitysmith" in row["package_name"]]
+    assert provider["version"] == __version__
+    (hook,) = [row for row in _airflow("providers", "hooks") if row["connection_type"] == "activitysmith"]
+    assert hook["class"] == "activitysmith_integrations.airflow.hooks.ActivitySmithHook"
+    assert hook["conn_id_attribute_name"] == "activitysmith_conn_id"
 
 
 def test_every_class_the_description_names_can_be_imported() -> None:
@@ -111,13 +129,24 @@ def test_airflow_calls_the_policy_that_the_entry_point_names() -> None:
     assert _ours(dag.on_success_callback) == 1
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_every_example_parses_without_a_connection(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", raising=False)
+def _parsed(path: Path) -> list[str]:
+    """The DAGs that Airflow finds in a file without an error."""
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:
         from airflow.models.dagbag import DagBag
     bag = DagBag(dag_folder=str(path))
     assert bag.import_errors == {}
-    assert list(bag.dags) == [f"example_{path.stem}"]
+    return list(bag.dags)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_every_example_parses_without_a_connection(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", raising=False)
+    assert _parsed(path) == [f"example_{path.stem}"]
+
+
+def test_the_readmes_quick_start_parses(tmp_path: Path) -> None:
+    path = tmp_path / "readme.py"
+    path.write_text(readme.code()["Quick start: Airflow"])
+    assert _parsed(path) == ["nightly_etl"]

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("prefect")
 
 from prefect.automations import Automation
+from support import readme
 from support.sandbox import Sandbox
 
 from activitysmith_integrations.prefect import end_live_activity_stream_automation
@@ -52,3 +53,12 @@ def test_the_example_ends_its_stream_and_names_the_step_that_failed(
         assert end["content_state"]["message"].startswith("transform failed after ")
     else:
         assert end["metadata"]["result"] == "succeeded"
+
+
+def test_the_readmes_quick_start_ends_its_stream(tmp_path: Path, sandbox: Sandbox, server: None) -> None:
+    path = tmp_path / "readme.py"
+    path.write_text(readme.code()["Quick start: Prefect"])
+    sandbox.start("nightly-etl")
+    load(path).nightly_etl()
+    (end,) = sandbox.ends("nightly-etl")
+    assert end["metadata"]["result"] == "succeeded"
