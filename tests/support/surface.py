@@ -75,7 +75,8 @@ def _parameters(function: Any) -> str:
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in written:
             written.append("*")
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        stars = "**" if parameter.kind is parameter.VAR_KEYWORD else stars
         optional = "" if parameter.default is parameter.empty else "="
         written.append(f"{stars}{parameter.name}{optional}")
     return ", ".join(written)

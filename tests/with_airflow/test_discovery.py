@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ from airflow import settings
 from airflow.sdk import DAG
 from support import readme
 
-from activitysmith_integrations import __version__
 from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.provider_info import get_provider_info
@@ -30,22 +27,6 @@ def test_airflow_finds_the_provider_its_connection_type_and_its_policy() -> None
     assert provider.load()()["package-name"] == provider.dist.name  # type: ignore[union-attr]
     (found,) = [point for point in entry_points(group="airflow.policy") if "activitysmith" in point.value]
     assert found.load() is policy
-
-
-def _airflow(*arguments: str) -> list[dict[str, str]]:
-    """What a command of Airflow's lists."""
-    command = [str(Path(sys.executable).with_name("airflow")), *arguments, "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    listed: list[dict[str, str]] = json.loads(done.stdout[done.stdout.index("[") :])
-    return listed
-
-
-def test_airflows_own_commands_list_the_provider_and_its_hook() -> None:
-    (provider,) = [row for row in _airflow("providers", "list") if "activitysmith" in row["package_name"]]
-    assert provider["version"] == __version__
-    (hook,) = [row for row in _airflow("providers", "hooks") if row["connection_type"] == "activitysmith"]
-    assert hook["class"] == "activitysmith_integrations.airflow.hooks.ActivitySmithHook"
-    assert hook["conn_id_attribute_name"] == "activitysmith_conn_id"
 
 
 def test_every_class_the_description_names_can_be_imported() -> None:
