@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support import readme
 from support.airflow import Airflow, connection, eventually
 from support.sandbox import KEY, Sandbox, running_sandbox
 
@@ -34,6 +35,7 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
     dags.mkdir()
     for source in (HERE / "airflow_dags/scenarios.py", *EXAMPLES.glob("*.py")):
         shutil.copy(source, dags)
+    (dags / "readme.py").write_text(readme.code()["Quick start: Airflow"])
     variables = {"AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT": connection(sandbox.base_url, KEY)}
     deployment = Airflow(home, dags, variables)
     try:
@@ -94,6 +96,14 @@ def test_every_example_ends_its_stream_on_success_and_on_failure(airflow: Airflo
             (body,) = sandbox.ends(key)[count:]
             assert (body["content_state"]["type"] == "alert") is fail
     assert sandbox.ends("warehouse-rows")[0]["content_state"]["metrics"] == [{"label": "Rows", "value": 1200}]
+
+
+def test_the_readmes_quick_start_ends_its_stream(airflow: Airflow, sandbox: Sandbox) -> None:
+    sandbox.start("nightly_etl")
+    run_id, state = airflow.run("nightly_etl")
+    assert state == "success"
+    # Its schedule may have begun a run of its own.
+    assert run_id in [end["metadata"]["run"] for end in sandbox.ends("nightly_etl")]
 
 
 def test_callbacks_of_tasks_end_the_streams_of_those_tasks(airflow: Airflow, sandbox: Sandbox) -> None:
