@@ -2,7 +2,7 @@
 
 PYTHON := $(or $(shell command -v python3.11),python3)
 
-.PHONY: help test test-core test-airflow test-prefect test-live lint format demo constraints clean
+.PHONY: help test test-core test-airflow test-prefect test-live test-scale lint format demo constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,9 @@ test-prefect: ## the Prefect wing
 
 test-live: ## real Airflow and Prefect servers
 	@$(PYTHON) tools/run_tests.py live
+
+test-scale: ## hundreds of runs on Celery and Prefect workers under the service's limit: nothing is lost (half an hour)
+	@$(PYTHON) tools/scale.py
 
 lint: ## ruff and mypy
 	@$(PYTHON) tools/run_tests.py lint

@@ -44,13 +44,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def fetch(url: str, document: Any = None, token: str = "") -> Any:
-    """The JSON that a server of ours answers to a GET, or to a POST of *document*."""
+def fetch(url: str, document: Any = None, token: str = "", method: str | None = None) -> Any:
+    """The JSON that a server of ours answers to a GET, or to a POST of *document*; None where it answers nothing."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     body = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(url, body, headers)  # noqa: S310 - always http on loopback
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - always http on loopback
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return json.load(answer)
+        return json.loads(answer.read() or "null")
 
 
 class Server:
@@ -58,14 +58,17 @@ class Server:
 
     Args:
         name: The name that people know it by.
-        environment: The environment that it is installed in.
+        programs: The folder that its programs are in.
         home: A folder for all that it writes; made here.
         variables: Environment variables for all of its processes.
+        user: Whose rights they have, where not this program's.
     """
 
-    def __init__(self, name: str, environment: str, home: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, programs: Path, home: Path, variables: Mapping[str, str], user: str | None = None
+    ) -> None:
         self.name, self.home = name, home
-        self._programs = ENVIRONMENTS[environment]
+        self._programs, self._user = programs, user
         self._processes: list[subprocess.Popen[bytes]] = []
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._lock, self._stopped = threading.Lock(), False
@@ -73,18 +76,19 @@ class Server:
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(theirs)},
             "DO_NOT_TRACK": "1",
-            "PATH": f"{self._programs.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONDONTWRITEBYTECODE": "1",
             **variables,
         }
         home.mkdir()
 
     def _launch(self, label: str, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [self._programs.program(program), *arguments]
+        command = [str(self._programs / program), *arguments]
         with self._lock:
             if self._stopped:
                 raise EngineError(f"{self.name} was stopped")
-            process = processes.start(command, env=self.env, cwd=self.home, log=self.home / f"{label}.log")
+            log = self.home / f"{label}.log"
+            process = processes.start(command, env=self.env, cwd=self.home, log=log, user=self._user)
             self._processes.append(process)
         return process
 
@@ -141,19 +145,30 @@ class Airflow(Engine):
     Args:
         home: A folder for all that it writes; made here.
         connection: What its connection ``activitysmith_default`` holds.
+        environment: The environment that it is installed in.
+        dags: The folder of its DAGs.
+        variables: Environment variables beside the ones made here, or instead of them.
     """
 
-    def __init__(self, home: Path, connection: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        connection: Mapping[str, str],
+        *,
+        environment: str = "airflow-3.3",
+        dags: Path = ROOT / "example_dags",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._port = free_port()
         self._url = f"http://127.0.0.1:{self._port}"
-        variables = {
+        ours = {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT": json.dumps(connection),
             "AIRFLOW__API__BASE_URL": self._url,
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": os.urandom(48).hex(),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self._url}/execution/",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -163,7 +178,7 @@ class Airflow(Engine):
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
-        super().__init__("Airflow", "airflow-3.3", home, variables)
+        super().__init__("Airflow", ENVIRONMENTS[environment].programs, home, {**ours, **(variables or {})})
 
     def start(self) -> None:
         """Start it, and wait until it is healthy."""
@@ -219,7 +234,7 @@ class Prefect(Engine):
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_ENABLED": "false",
         }
-        super().__init__("Prefect", "prefect-3.8", home, {**variables, **more})
+        super().__init__("Prefect", ENVIRONMENTS["prefect-3.8"].programs, home, {**variables, **more})
 
     def start(self) -> None:
         """Start it, and wait until it is healthy."""
@@ -241,10 +256,11 @@ class Sandbox(Server):
 
     Args:
         home: A folder for all that it writes; made here.
+        environment: The environment that it is installed in.
     """
 
-    def __init__(self, home: Path) -> None:
-        super().__init__("The sandbox", "airflow-3.3", home, {})
+    def __init__(self, home: Path, environment: str = "airflow-3.3") -> None:
+        super().__init__("The sandbox", ENVIRONMENTS[environment].programs, home, {})
         self._port = free_port()
         self._url = f"http://127.0.0.1:{self._port}"
         self.base_url = f"{self._url}/api"
@@ -261,3 +277,21 @@ class Sandbox(Server):
     def streams(self) -> dict[str, Any]:
         """What it knows of each stream, by key."""
         return {stream["stream_key"]: stream for stream in fetch(f"{self._url}/sandbox/streams")["streams"]}
+
+    def start_stream(self, key: str, api_key: str) -> None:
+        """Start a stream, so that it can end."""
+        state = {"title": key, "type": "progress", "percentage": 0}
+        fetch(f"{self.base_url}/live-activity/stream/{key}", {"content_state": state}, api_key, "PUT")
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The latest requests that reached it, oldest first."""
+        return list(fetch(f"{self._url}/sandbox/streams")["requests"])
+
+    def forget(self) -> None:
+        """Forget every stream and request."""
+        fetch(f"{self._url}/sandbox/streams", method="DELETE")
+
+    def limit(self, *, max_concurrent: int | None, requests_per_minute: int | None) -> None:
+        """Change what the account may do; None is unlimited."""
+        limits = {"max_concurrent": max_concurrent, "requests_per_minute": requests_per_minute}
+        fetch(f"{self._url}/sandbox/limits", limits, method="PUT")

@@ -54,9 +54,14 @@ class Environment:
         """The versions of everything in it."""
         return CONSTRAINTS / f"{self.like or self.name}.txt"
 
+    @property
+    def programs(self) -> Path:
+        """The folder of the programs installed in it."""
+        return self.folder / "bin"
+
     def program(self, name: str) -> str:
         """The path of a program installed in it."""
-        return str(self.folder / "bin" / name)
+        return str(self.programs / name)
 
 
 ENVIRONMENTS = {
@@ -65,6 +70,7 @@ ENVIRONMENTS = {
         Environment("core", "core"),
         Environment("airflow-3.3", "airflow", ("airflow", "sandbox"), ("apache-airflow==3.3.*",)),
         Environment("airflow-3.1", "airflow", ("airflow", "sandbox"), ("apache-airflow==3.1.*",)),
+        Environment("airflow-3.3-celery", "celery", ("airflow", "sandbox"), ("apache-airflow==3.3.*",)),
         Environment("prefect-3.8", "prefect", ("prefect", "sandbox"), ("prefect==3.8.*",)),
         Environment("plain", like="core"),
         Environment("plain-sandbox", extras=("sandbox",), like="core"),

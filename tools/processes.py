@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def start(
-    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path | None = None
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path | None = None, user: str | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own.
 
@@ -19,12 +19,21 @@ def start(
         env: Its whole environment.
         cwd: The folder that it runs in.
         log: Where its output goes, one after the other; None leaves it on this program's own.
+        user: Whose rights it has, for a program that refuses root's; None leaves it this program's own.
     """
     with contextlib.ExitStack() as stack:
         output = None if log is None else stack.enter_context(log.open("ab"))
         error = None if output is None else subprocess.STDOUT
         return subprocess.Popen(
-            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=error, start_new_session=True
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=error,
+            start_new_session=True,
+            user=user,
+            extra_groups=None if user is None else [],
         )
 
 

@@ -1,0 +1,152 @@
+"""A real PostgreSQL and a real Redis for a while: Debian's packages, without installing them.
+
+What the machine has is taken as it is; what it lacks apt fetches into ``.build``, where no root is needed, no service
+starts and no cluster is left behind. Both run in a scratch folder and on a free loopback port.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from engines import EngineError, Server, free_port, until
+from environments import BUILD
+
+_FETCHED = BUILD / "debian"
+_PACKAGES = {"postgres": "postgresql", "redis-server": "redis-server"}
+_SYSTEM = "usr/lib/postgresql/*/bin"
+
+
+class Programs:
+    """The programs of both databases, of this machine or of packages that are unpacked for a while.
+
+    Args:
+        home: A folder to unpack into; everybody on the machine can read it, since PostgreSQL refuses to be root.
+
+    Raises:
+        EngineError: They are missing, and apt cannot fetch them.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._folders = [*sorted(Path("/").glob(_SYSTEM)), *map(Path, os.get_exec_path())]
+        self.variables: dict[str, str] = {}
+        missing = [package for program, package in _PACKAGES.items() if self._find(program) is None]
+        if missing:
+            self._unpack(_fetch(missing), home)
+
+    def _unpack(self, packages: Sequence[Path], home: Path) -> None:
+        for package in packages:
+            _run(["dpkg", "-x", str(package), str(home)])
+        self._folders = [*home.glob(_SYSTEM), home / "usr/bin", *self._folders]
+        libraries = {str(library.parent) for library in home.glob("usr/lib/**/*.so*")}
+        self.variables["LD_LIBRARY_PATH"] = os.pathsep.join(sorted(libraries))
+
+    def folder(self, program: str) -> Path:
+        """The folder that a program is in."""
+        found = self._find(program)
+        if found is None:
+            raise EngineError(f"{program} is not in the packages {', '.join(_PACKAGES.values())}; install it")
+        return found
+
+    def _find(self, program: str) -> Path | None:
+        return next((folder for folder in self._folders if os.access(folder / program, os.X_OK)), None)
+
+
+def _fetch(packages: Sequence[str]) -> list[Path]:
+    """The packages, and those of their dependencies that the machine lacks."""
+    archives = _FETCHED / "archives"
+    wanted, stamp = " ".join(packages), _FETCHED / "stamp"
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        if shutil.which("apt-get") is None:
+            raise EngineError(f"install {wanted}: this machine has no apt-get to do it with")
+        shutil.rmtree(_FETCHED, ignore_errors=True)
+        for folder in (archives, _FETCHED / "lists"):
+            (folder / "partial").mkdir(parents=True)
+        own = {"Dir::Cache": _FETCHED, "Dir::State::lists": _FETCHED / "lists", "Debug::NoLocking": 1}
+        # Root's apt would fetch as a user who may not look into this folder.
+        own |= {"APT::Sandbox::User": pwd.getpwuid(os.geteuid()).pw_name}
+        apt = ["apt-get", "-qq", "-y", *(f"-o{name}={value}" for name, value in own.items())]
+        print(f"fetch {wanted} ...", flush=True)
+        _run([*apt, "update"])
+        _run([*apt, "--no-install-recommends", "--download-only", "install", *packages])
+        stamp.write_text(wanted)
+    return sorted(archives.glob("*.deb"))
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        advice = f"install {' and '.join(_PACKAGES.values())} yourself"
+        raise EngineError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}; {advice}")
+
+
+class PostgreSQL(Server):
+    """A PostgreSQL of its own, without passwords and without care for what a power cut would do to it.
+
+    Args:
+        home: A folder for all that it writes; made here.
+        programs: Where its programs are.
+    """
+
+    def __init__(self, home: Path, programs: Programs) -> None:
+        # It refuses to be root.
+        user = "nobody" if os.geteuid() == 0 else None
+        super().__init__("PostgreSQL", programs.folder("postgres"), home, programs.variables, user)
+        self._port = free_port()
+        self._data = home / "data"
+        self._data.mkdir(mode=0o700)
+        if user is not None:
+            shutil.chown(self._data, user)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if self.call("initdb", "initdb", "--pgdata", str(self._data), "--username=postgres", "--auth=trust", "-N"):
+            raise EngineError("PostgreSQL could not lay out its data directory")
+        settings: Mapping[str, object] = {
+            "fsync": "off",
+            "listen_addresses": "127.0.0.1",
+            "max_connections": 300,
+            "port": self._port,
+            "shared_buffers": "256MB",
+            "unix_socket_directories": "",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self.serve("postgres", "postgres", "-D", str(self._data), *options)
+        until(lambda: self._psql("ready", "SELECT 1"), "PostgreSQL answers", 60)
+
+    def database(self, name: str) -> str:
+        """Make a database; its address without the scheme, as a URL has it."""
+        if not self._psql("create", f"CREATE DATABASE {name}"):
+            raise EngineError(f"PostgreSQL could not make the database {name}")
+        return f"postgres@127.0.0.1:{self._port}/{name}"
+
+    def _psql(self, label: str, statement: str) -> bool:
+        self.check()
+        address = ("--host=127.0.0.1", f"--port={self._port}", "--username=postgres")
+        return self.call(label, "psql", *address, "--no-psqlrc", f"--command={statement}") == 0
+
+
+class Redis(Server):
+    """A Redis of its own that writes nothing down.
+
+    Args:
+        home: A folder for its log; made here.
+        programs: Where its programs are.
+    """
+
+    def __init__(self, home: Path, programs: Programs) -> None:
+        super().__init__("Redis", programs.folder("redis-server"), home, programs.variables)
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        keep_nothing = ("--save", "", "--appendonly", "no")
+        self.serve("redis", "redis-server", "--bind", "127.0.0.1", "--port", str(self._port), *keep_nothing)
+        until(self._answers, "Redis answers", 60)
+
+    def _answers(self) -> bool:
+        self.check()
+        return self.call("ping", "redis-cli", "-p", str(self._port), "ping") == 0
