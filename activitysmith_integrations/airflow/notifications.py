@@ -18,6 +18,43 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _LEAST_SECONDS = 1.0
+_TOO_SHORT_TO_TRY = 0.3
+
+
+@dataclasses.dataclass
+class _Batch:
+    """The time of the callbacks that one process runs right after each other.
+
+    Airflow hands the callbacks of many runs to one process, which it kills after 50 s (``[dag_processor]
+    dag_file_processor_timeout``); what is left of them then is never heard of again (seen in Airflow 3.3.2). So
+    each may take a part of what is left for all: where the service does not answer, the first ones wait as long
+    as they may, and the last ones can still say that they ended nothing.
+
+    Args:
+        seconds: For all of them together.
+        pause: Seconds without a callback after which the next one starts a new batch.
+        spent: Seconds that the callbacks of this batch took.
+        ended: When the last one ended.
+    """
+
+    seconds: float = 40.0
+    pause: float = 10.0
+    spent: float = 0.0
+    ended: float = 0.0
+
+    def share(self, now: float) -> float:
+        """Seconds for the callback that starts now."""
+        if now - self.ended > self.pause:
+            self.spent = 0.0
+        return min(core.CALLBACK_RETRY.max_elapsed, (self.seconds - self.spent) / 4)
+
+    def spend(self, began: float, ended: float) -> None:
+        """Count a callback."""
+        self.spent += ended - began
+        self.ended = ended
+
+
+_batch = _Batch()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +74,7 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
     success from failure by itself. On a start or a retry, where nothing is over, it does nothing.
 
     It takes at most 10 seconds whatever the network does (and what Airflow itself takes to hand out a
-    connection), logs one line, and never raises.
+    connection), logs one line, and never raises. Many callbacks in one process share 40 seconds.
 
     Args:
         stream_key: The stream; made from the DAG's id where left out. Templated. A task's callback with a key
@@ -77,8 +114,19 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         Args:
             context: Airflow's context; it is not changed.
         """
-        end = self._plan(context)
+        began = time.monotonic()
+        try:
+            self._notify(context, _batch.share(began))
+        finally:
+            _batch.spend(began, time.monotonic())
+
+    def _notify(self, context: Mapping[str, Any], seconds: float) -> None:
+        end = self._plan(context, seconds)
         if end is None:
+            return
+        if seconds < _TOO_SHORT_TO_TRY:
+            why = "earlier callbacks in this process took the time that Airflow leaves them; is the service down?"
+            self.log.error("Live Activity stream %r was not ended: %s", end.stream_key, why)
             return
         try:
             self._report(end.stream_key, end.hook.end_stream(end.stream_key, **end.members))
@@ -91,7 +139,7 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         Args:
             context: Airflow's context; it is not changed.
         """
-        end = self._plan(context)
+        end = self._plan(context, core.CALLBACK_RETRY.max_elapsed)
         if end is None:
             return
         try:
@@ -99,8 +147,8 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         except Exception as error:
             self._report(end.stream_key, error)
 
-    def _plan(self, given: Mapping[str, Any]) -> _End | None:
-        """What to send, or None where nothing is over or cannot be said which stream."""
+    def _plan(self, given: Mapping[str, Any], seconds: float) -> _End | None:
+        """What to send within some seconds, or None where nothing is over or cannot be said which stream."""
         started = time.monotonic()
         try:
             context = contexts.normalized(given)
@@ -125,7 +173,7 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         members, refused = core.plan(outcome, options)
         if refused is not None:
             self.log.warning("The default picture is shown instead, since this is refused: %s", refused)
-        left = max(core.CALLBACK_RETRY.max_elapsed - (time.monotonic() - started), _LEAST_SECONDS)
+        left = max(seconds - (time.monotonic() - started), min(seconds, _LEAST_SECONDS), _TOO_SHORT_TO_TRY)
         retry = dataclasses.replace(core.CALLBACK_RETRY, max_elapsed=left)
         return _End(key, members, ActivitySmithHook(conn_id, retry=retry))
 

@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator
 from support.sandbox import KEY, Sandbox
 
-from activitysmith_integrations.airflow import rendering
+from activitysmith_integrations.airflow import notifications, rendering
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier, end_activitysmith_stream
 from activitysmith_integrations.core import AlertState, EndOptions, InvalidRequestError
 
@@ -342,6 +342,40 @@ def test_a_wait_of_an_hour_is_not_waited_for(sandbox: Sandbox, said: Callable[[A
     sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
     assert "asks to wait 3600 s" in said(end_activitysmith_stream(), dag_context("success"))
     assert len(sandbox.requests()) == 1
+
+
+def test_of_many_callbacks_that_get_no_answer_the_last_ones_still_say_what_they_did_not_end(
+    sandbox: Sandbox, said: Callable[[Any, Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "_batch", notifications._Batch(seconds=2))
+    sandbox.misbehave(times=50, delay=600)
+    lines = [said(end_activitysmith_stream(f"s{number}"), dag_context("success")) for number in range(20)]
+    for number, line in enumerate(lines):
+        assert f"Live Activity stream 's{number}' was not ended" in line
+    assert "earlier callbacks in this process took the time" not in lines[0]
+    assert "earlier callbacks in this process took the time" in lines[-1]
+    asked = {request["stream_key"] for request in sandbox.requests()}
+    assert "s0" in asked
+    assert "s19" not in asked
+
+
+def test_the_callbacks_of_a_batch_share_its_time_and_never_use_all_of_it() -> None:
+    batch, now, shares = notifications._Batch(), 1000.0, []
+    for _ in range(200):
+        shares.append(batch.share(now))
+        batch.spend(now, now + shares[-1])
+        now += shares[-1]
+    assert shares[:3] == [9, 7.75, 5.8125]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(40)
+    assert batch.share(now + 11) == 9  # a new batch
+
+
+def test_quick_callbacks_leave_their_time_to_those_that_follow() -> None:
+    batch = notifications._Batch()
+    for number in range(50):
+        batch.spend(1000 + number / 50, 1000 + (number + 1) / 50)
+    assert batch.share(1001) == 9
 
 
 def test_an_option_that_does_not_exist_is_refused_where_it_is_written() -> None:
