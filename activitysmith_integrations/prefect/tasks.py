@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 from prefect import Task, get_run_logger, task
@@ -14,8 +15,9 @@ from activitysmith_integrations import core
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, resolve, resolve_now
 from activitysmith_integrations.prefect.runs import flow_name, key_or_default, task_outcome
 
-# On top of a call's own repetitions: seconds before each of the runs that follow a failed one.
-_RETRY_DELAYS: list[float] = [10, 60, 300]
+# On top of a call's own repetitions: seconds before each of the runs that follow a failed one. The service counts
+# requests by the minute, so where many runs end together the last of them get their turn some minutes later.
+_RETRY_DELAYS: list[float] = [10, 60, 60, 60, 60, 300]
 
 
 def _run_name() -> str:
@@ -23,13 +25,23 @@ def _run_name() -> str:
 
 
 async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether another run can help. It waits as long as the service asked: the engine's delays are fixed."""
+    """Whether another run can help. It waits for what the service asked beyond the engine's delays, which are fixed."""
     error = state.data
     if not isinstance(error, core.ActivitySmithError):
         return not isinstance(error, (ValueError, TypeError))
     if error.retryable and error.retry_after:
-        await asyncio.sleep(error.retry_after)
+        await asyncio.sleep(max(0.0, error.retry_after - _engines_delay(task, run)))
     return error.retryable
+
+
+def _engines_delay(task: Task[..., Any], run: TaskRun) -> float:
+    """Seconds that the engine will wait before the run that follows this failed one; at least so many."""
+    delays: Any = task.retry_delay_seconds
+    if not delays or task.retry_jitter_factor:
+        return 0.0
+    if not isinstance(delays, Sequence):
+        delays = [delays]
+    return float(delays[min(run.run_count, len(delays)) - 1])
 
 
 def _key(stream_key: str | None) -> str:

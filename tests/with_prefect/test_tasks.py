@@ -10,6 +10,7 @@ pytest.importorskip("prefect")
 
 from prefect import flow, task
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import TaskRun
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 from pydantic import SecretStr
@@ -28,6 +29,7 @@ from activitysmith_integrations.prefect import (
     end_live_activity_stream,
     end_live_activity_stream_hooks,
 )
+from activitysmith_integrations.prefect.tasks import _engines_delay
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -158,11 +160,22 @@ def test_the_wait_that_the_service_asks_for_is_kept(colour: str, sandbox: Sandbo
     assert [request["status"] for request in sandbox.requests()] == [429, 200]
 
 
+def test_the_engines_own_delay_is_part_of_the_wait_that_the_service_asks_for() -> None:
+    def after(runs: int, **options: Any) -> float:
+        run = TaskRun(task_key="end", dynamic_key="0", run_count=runs)
+        return _engines_delay(end_live_activity_stream.with_options(**options), run)
+
+    assert [after(runs) for runs in (1, 2, 6, 7)] == [10, 60, 300, 300]
+    assert after(3, retry_delay_seconds=5) == 5
+    assert after(1, retry_delay_seconds=0) == 0
+    assert after(1, retry_jitter_factor=0.5) == 0  # it may be less
+
+
 def test_a_fault_that_lasts_fails_the_task_in_the_end(sandbox: Sandbox) -> None:
     sandbox.misbehave(times=99, status=500)
     with pytest.raises(ServerError):
         run_one("sync", "nightly", credentials=impatient(sandbox))
-    assert len(sandbox.requests()) == 4
+    assert len(sandbox.requests()) == 7
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
