@@ -50,12 +50,15 @@ class CeleryAirflow(Airflow):
 
     def trigger(self, dag: str, run: str) -> None:
         """Start a run under an id of our own."""
-        until(lambda: self._knows(self._dag(dag)), f"Airflow knows {dag}", 90)
         fetch(f"{self._dag(dag)}/dagRuns", {"logical_date": None, "dag_run_id": run}, self._token)
 
     def pause(self, dag: str, paused: bool) -> None:
         """Keep the scheduler from looking at a DAG's runs, or let it look again."""
         fetch(self._dag(dag), {"is_paused": paused}, self._token, "PATCH")
+
+    def wait_for(self, dag: str) -> None:
+        """Wait until it knows a DAG."""
+        until(lambda: self._knows(self._dag(dag)), f"Airflow knows {dag}", 90)
 
     def runs(self, dag: str, *states: str) -> int:
         """How many runs of a DAG are in one of the states."""

@@ -287,6 +287,14 @@ class Sandbox(Server):
         """The latest requests that reached it, oldest first."""
         return list(fetch(f"{self._url}/sandbox/streams")["requests"])
 
+    def misbehave(self, **how: Any) -> None:
+        """Let the next requests fail; see the sandbox's ``POST /sandbox/misbehave``."""
+        fetch(f"{self._url}/sandbox/misbehave", how)
+
+    def behave(self) -> None:
+        """Let no further requests fail."""
+        fetch(f"{self._url}/sandbox/misbehave", method="DELETE")
+
     def forget(self) -> None:
         """Forget every stream and request."""
         fetch(f"{self._url}/sandbox/streams", method="DELETE")

@@ -13,15 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import environments
 import processes
 from accounting import Account, account, floor
 from clusters import CeleryAirflow, WorkedPrefect
 from databases import PostgreSQL, Programs, Redis
-from engines import EngineError, Sandbox, until
+from engines import EngineError, Sandbox, Server, until
 from environments import BUILD, ROOT
 
 ENVIRONMENTS = ("airflow-3.3-celery", "prefect-3.8")
@@ -34,6 +36,8 @@ _PATIENCE = 40 * 60
 _QUIET = 60
 _START = time.monotonic()
 
+ServerT = TypeVar("ServerT", bound=Server)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -42,20 +46,26 @@ class Part:
     Args:
         name: What people call it; its streams are named after it.
         engine: Where it runs.
+        what: The DAG or flow that it runs.
         durable: Whether it has to deliver all; else it may say in the log which streams it did not end.
+        outage: Whether the service answers nothing at all, instead of 60 requests a minute.
     """
 
     name: str
     engine: str
-    durable: bool
+    what: str
+    durable: bool = False
+    outage: bool = False
 
 
 PARTS = (
-    Part("airflow-callbacks", "airflow", durable=False),
-    Part("airflow-operators", "airflow", durable=True),
-    Part("airflow-deferrable", "airflow", durable=True),
-    Part("prefect-hooks", "prefect", durable=False),
-    Part("prefect-tasks", "prefect", durable=True),
+    Part("airflow-callbacks", "airflow", "scale_callbacks"),
+    Part("airflow-outage", "airflow", "scale_callbacks", outage=True),
+    Part("airflow-operators", "airflow", "scale_operators", durable=True),
+    Part("airflow-deferrable", "airflow", "scale_deferrable", durable=True),
+    Part("prefect-hooks", "prefect", "hooks"),
+    Part("prefect-outage", "prefect", "hooks", outage=True),
+    Part("prefect-tasks", "prefect", "tasks", durable=True),
 )
 
 
@@ -95,137 +105,163 @@ class Streams:
 
     Args:
         sandbox: Where they are.
-        keys: Their keys.
+        part: The part.
+        runs: How many there are.
     """
 
-    def __init__(self, sandbox: Sandbox, keys: Sequence[str]) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, part: Part, runs: int) -> None:
+        self.keys = [f"{part.name}-{number:03}" for number in range(runs)]
+        self._sandbox, self._part = sandbox, part
         sandbox.forget()
+        sandbox.behave()
         sandbox.limit(max_concurrent=None, requests_per_minute=None)
-        for key in keys:
+        for key in self.keys:
             sandbox.start_stream(key, _API_KEY)
         self._started = time.monotonic()
 
-    def enforce(self) -> None:
-        """Enforce the limit, once the requests that started the streams no longer count against it."""
+    def restrict(self) -> None:
+        """Let the service be as the part wants it."""
+        if self._part.outage:
+            self._sandbox.misbehave(times=100_000, delay=3600, status=503)
+            return
+        # Until then the requests that started the streams count, too.
         time.sleep(max(0.0, self._started + 61 - time.monotonic()))
         self._sandbox.limit(max_concurrent=None, requests_per_minute=PER_MINUTE)
 
-
-def airflow_callbacks(airflow: CeleryAirflow, streams: Streams, keys: Sequence[str]) -> int:
-    """Let all runs do their work, then end together; how many did not succeed."""
-    dag = "scale_callbacks"
-    for key in keys:
-        airflow.trigger(dag, key)
-    until(lambda: airflow.tasks(dag, "queued") == len(keys), "all tasks are queued", _PATIENCE)
-    # A paused DAG's tasks go on, but nobody looks whether its runs are over: they will all be so at once.
-    airflow.pause(dag, paused=True)
-    airflow.start_workers()
-    until(lambda: airflow.tasks(dag, "success") == len(keys), "all tasks are done", _PATIENCE)
-    streams.enforce()
-    airflow.pause(dag, paused=False)
-    say("airflow-callbacks: the work of all runs is done; now they end")
-    return _airflow_runs(airflow, dag, len(keys))
+    def account(self, log: str) -> Account:
+        """What became of them so far."""
+        return account(self.keys, self._sandbox.requests(), log)
 
 
-def airflow_operators(airflow: CeleryAirflow, streams: Streams, keys: Sequence[str], dag: str) -> int:
-    """Run DAGs that end with an operator; how many runs did not succeed."""
-    airflow.start_workers()
-    streams.enforce()
-    for key in keys:
-        airflow.trigger(dag, key)
-    return _airflow_runs(airflow, dag, len(keys))
+class AirflowFleet:
+    """Makes the runs of a part on Airflow.
+
+    Args:
+        airflow: Running, maybe without its workers.
+    """
+
+    def __init__(self, airflow: CeleryAirflow) -> None:
+        self._airflow = airflow
+        self.log = airflow.log
+
+    def run(self, part: Part, streams: Streams) -> int:
+        """Make a run for each stream; how many runs did not succeed."""
+        airflow, dag, count = self._airflow, part.what, len(streams.keys)
+        airflow.wait_for(dag)
+        before, succeeded = airflow.runs(dag, "success", "failed"), airflow.runs(dag, "success")
+        together = not (part.durable or part.outage)
+        if not together:
+            streams.restrict()
+        for key in streams.keys:
+            airflow.trigger(dag, key)
+        if together:
+            self._end_together(dag, before + count, streams)
+        airflow.start_workers()
+        until(lambda: airflow.runs(dag, "success", "failed") == before + count, f"all runs of {dag} end", _PATIENCE)
+        return count - (airflow.runs(dag, "success") - succeeded)
+
+    def _end_together(self, dag: str, done: int, streams: Streams) -> None:
+        """Let the tasks of all runs end before a run does, as the scheduler looks at no paused DAG's runs."""
+        airflow = self._airflow
+        until(lambda: airflow.tasks(dag, "queued", "running", "success") == done, "all tasks are queued", _PATIENCE)
+        airflow.pause(dag, paused=True)
+        airflow.start_workers()
+        until(lambda: airflow.tasks(dag, "success") == done, "all tasks are done", _PATIENCE)
+        streams.restrict()
+        airflow.pause(dag, paused=False)
 
 
-def _airflow_runs(airflow: CeleryAirflow, dag: str, runs: int) -> int:
-    until(lambda: airflow.runs(dag, "success", "failed") == runs, f"all runs of {dag} are over", _PATIENCE)
-    return runs - airflow.runs(dag, "success")
+class PrefectFleet:
+    """Makes the runs of a part on Prefect.
+
+    Args:
+        prefect: Running.
+    """
+
+    def __init__(self, prefect: WorkedPrefect) -> None:
+        self._prefect = prefect
+        self.log = prefect.log
+
+    def run(self, part: Part, streams: Streams) -> int:
+        """Make a run for each stream, some in each process; how many runs did not succeed."""
+        prefect, flow, keys = self._prefect, f"scale-{part.what}", streams.keys
+        gate = prefect.home / f"{part.name}-may-go"
+        batches = [keys[first : first + PER_PROCESS] for first in range(0, len(keys), PER_PROCESS)]
+        before, succeeded = prefect.over("scale-batch"), prefect.runs(flow, "COMPLETED")
+        for batch in batches:
+            prefect.trigger(part.what, batch, gate)
+        until(lambda: prefect.runs("scale-batch", "RUNNING") == len(batches), "all processes run", _PATIENCE)
+        streams.restrict()
+        gate.touch()
+        until(lambda: prefect.over("scale-batch") == before + len(batches), "all processes are done", _PATIENCE)
+        return len(keys) - (prefect.runs(flow, "COMPLETED") - succeeded)
 
 
-def prefect_runs(prefect: WorkedPrefect, streams: Streams, keys: Sequence[str], kind: str) -> int:
-    """Let processes with some runs each start, then go on together; how many runs did not succeed."""
-    gate = prefect.home / f"{kind}-may-go"
-    batches = [keys[first : first + PER_PROCESS] for first in range(0, len(keys), PER_PROCESS)]
-    before = prefect.over("scale-batch")
-    for batch in batches:
-        prefect.trigger(kind, batch, gate)
-    until(lambda: prefect.runs("scale-batch", "RUNNING") == len(batches), "all processes run", _PATIENCE)
-    streams.enforce()
-    gate.touch()
-    say(f"prefect-{kind}: all processes are up; now they go")
-    until(lambda: prefect.over("scale-batch") == before + len(batches), "all processes are done", _PATIENCE)
-    return len(keys) - prefect.runs(f"scale-{kind}", "COMPLETED")
+Fleet = AirflowFleet | PrefectFleet
 
 
 class Proof:
-    """The engines that the parts need, and the parts one after the other.
+    """What all parts need, and the parts one after the other.
 
     Args:
         home: A folder for all that is written meanwhile.
-        stack: What stops it all.
         runs: How many each part makes.
     """
 
-    def __init__(self, home: Path, stack: contextlib.ExitStack, runs: int) -> None:
-        self._home, self._stack, self._runs = home, stack, runs
+    def __init__(self, home: Path, runs: int) -> None:
+        self._home, self._runs = home, runs
         self._programs = Programs(home / "debian")
         self._sandbox = Sandbox(home / "sandbox", ENVIRONMENTS[0])
         self._postgres = PostgreSQL(home / "postgres", self._programs)
-        for server in (self._sandbox, self._postgres):
-            stack.callback(server.stop)
-            server.start()
 
-    def airflow(self, parts: Sequence[Part]) -> Iterator[Result]:
-        """The parts on Airflow."""
-        with contextlib.ExitStack() as stack:
-            redis = Redis(self._home / "redis", self._programs)
-            stack.callback(redis.stop)
-            redis.start()
-            connection = {"conn_type": "activitysmith", "password": _API_KEY, "host": self._sandbox.base_url}
+    def results(self, parts: Sequence[Part]) -> Iterator[Result]:
+        """Run the parts; what comes of each."""
+        engines: dict[str, Callable[[], AbstractContextManager[Fleet]]]
+        engines = {"airflow": self._airflow, "prefect": self._prefect}
+        with running(self._sandbox), running(self._postgres):
+            for name, engine in engines.items():
+                if chosen := [part for part in parts if part.engine == name]:
+                    with engine() as fleet:
+                        say(f"{name} is up")
+                        yield from (self._result(part, fleet) for part in chosen)
+
+    @contextlib.contextmanager
+    def _airflow(self) -> Iterator[AirflowFleet]:
+        connection = {"conn_type": "activitysmith", "password": _API_KEY, "host": self._sandbox.base_url}
+        with running(Redis(self._home / "redis", self._programs)) as redis:
             airflow = CeleryAirflow(self._home / "airflow", connection, self._postgres, redis)
-            stack.callback(airflow.stop)
-            airflow.start()
-            say("Airflow is up")
-            for part in parts:
-                dag = part.name.replace("airflow-", "scale_")
+            with running(airflow):
+                yield AirflowFleet(airflow)
 
-                def work(streams: Streams, keys: Sequence[str], part: Part = part, dag: str = dag) -> int:
-                    if part.durable:
-                        return airflow_operators(airflow, streams, keys, dag)
-                    return airflow_callbacks(airflow, streams, keys)
-
-                yield self._account(part, work, airflow.log)
-
-    def prefect(self, parts: Sequence[Part]) -> Iterator[Result]:
-        """The parts on Prefect."""
+    @contextlib.contextmanager
+    def _prefect(self) -> Iterator[PrefectFleet]:
         variables = {"ACTIVITYSMITH_API_KEY": _API_KEY, "ACTIVITYSMITH_BASE_URL": self._sandbox.base_url}
-        with contextlib.ExitStack() as stack:
-            prefect = WorkedPrefect(self._home / "prefect", variables, self._postgres)
-            stack.callback(prefect.stop)
-            prefect.start()
-            say("Prefect is up")
-            for part in parts:
-                kind = part.name.removeprefix("prefect-")
+        with running(WorkedPrefect(self._home / "prefect", variables, self._postgres)) as prefect:
+            yield PrefectFleet(prefect)
 
-                def work(streams: Streams, keys: Sequence[str], kind: str = kind) -> int:
-                    return prefect_runs(prefect, streams, keys, kind)
-
-                yield self._account(part, work, prefect.log)
-
-    def _account(self, part: Part, work: Callable[[Streams, Sequence[str]], int], log: Callable[[], str]) -> Result:
-        keys = [f"{part.name}-{number:03}" for number in range(self._runs)]
+    def _result(self, part: Part, fleet: Fleet) -> Result:
+        streams = Streams(self._sandbox, part, self._runs)
         say(f"{part.name}: {self._runs} runs")
-        failed = work(Streams(self._sandbox, keys), keys)
-        seen = account(keys, self._sandbox.requests(), log())
-        # Callbacks come after the runs. As long as there are more of them every minute, they are not done.
-        while seen.lost:
-            before = seen
+        failed = fleet.run(part, streams)
+        seen = streams.account(fleet.log())
+        # Callbacks come after the runs, and as long as there are more of them every minute they are not done.
+        unknown = self._runs + 1
+        while 0 < len(seen.lost) < unknown:
+            unknown = len(seen.lost)
             time.sleep(_QUIET)
-            seen = account(keys, self._sandbox.requests(), log())
-            if len(seen.lost) == len(before.lost):
-                break
+            seen = streams.account(fleet.log())
         say(f"{part.name}: {seen.delivered} delivered, {seen.said} said in the log, {len(seen.lost)} lost")
         return Result(part, seen, failed)
+
+
+@contextlib.contextmanager
+def running(server: ServerT) -> Iterator[ServerT]:
+    """A server for the time of the block."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def table(results: Sequence[Result]) -> str:
@@ -295,13 +331,9 @@ def main() -> None:
     options = _options()
     processes.interrupt_on_any_end()
     environments.prepare(ENVIRONMENTS)
-    results: list[Result] = []
     try:
-        with _scratch() as home, contextlib.ExitStack() as stack:
-            proof = Proof(home, stack, options.runs)
-            for engine, show in (("airflow", proof.airflow), ("prefect", proof.prefect)):
-                if parts := [part for part in _selected(options.parts) if part.engine == engine]:
-                    results.extend(show(parts))
+        with _scratch() as home:
+            results = list(Proof(home, options.runs).results(_selected(options.parts)))
     except KeyboardInterrupt:
         sys.exit("\nstopped")
     except (EngineError, OSError) as error:
