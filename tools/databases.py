@@ -30,7 +30,7 @@ class Programs:
     """
 
     def __init__(self, home: Path) -> None:
-        self._folders = [*sorted(Path("/").glob(_SYSTEM)), *map(Path, os.get_exec_path())]
+        self._folders = [*sorted(Path("/").glob(_SYSTEM), reverse=True), *map(Path, os.get_exec_path())]
         self.variables: dict[str, str] = {}
         missing = [package for program, package in _PACKAGES.items() if self._find(program) is None]
         if missing:
@@ -40,7 +40,7 @@ class Programs:
         for package in packages:
             _run(["dpkg", "-x", str(package), str(home)])
         self._folders = [*home.glob(_SYSTEM), home / "usr/bin", *self._folders]
-        libraries = {str(library.parent) for library in home.glob("usr/lib/**/*.so*")}
+        libraries = {str(library.parent) for library in home.glob("**/lib/**/*.so*")}
         self.variables["LD_LIBRARY_PATH"] = os.pathsep.join(sorted(libraries))
 
     def folder(self, program: str) -> Path:
@@ -102,7 +102,8 @@ class PostgreSQL(Server):
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        if self.call("initdb", "initdb", "--pgdata", str(self._data), "--username=postgres", "--auth=trust", "-N"):
+        options = ("--username=postgres", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync")
+        if self.call("initdb", "initdb", "--pgdata", str(self._data), *options):
             raise EngineError("PostgreSQL could not lay out its data directory")
         settings: Mapping[str, object] = {
             "fsync": "off",
@@ -112,8 +113,8 @@ class PostgreSQL(Server):
             "shared_buffers": "256MB",
             "unix_socket_directories": "",
         }
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        self.serve("postgres", "postgres", "-D", str(self._data), *options)
+        told = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self.serve("postgres", "postgres", "-D", str(self._data), *told)
         until(lambda: self._psql("ready", "SELECT 1"), "PostgreSQL answers", 60)
 
     def database(self, name: str) -> str:
