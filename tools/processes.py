@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -52,6 +53,8 @@ def stop(processes: Iterable[subprocess.Popen[bytes]], *, grace: float, first: s
         first: The signal that asks.
     """
     remaining = list(processes)
+    # Before they end, since what they leave behind then has another parent.
+    family = _descendants({process.pid for process in remaining})
     for process in remaining:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -61,17 +64,44 @@ def stop(processes: Iterable[subprocess.Popen[bytes]], *, grace: float, first: s
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0, deadline - time.monotonic()))
     for process in remaining:
-        for group in {process.pid, *_groups(process.pid)}:
+        groups = {other.group for other in _all() if other.session == process.pid}
+        for group in {process.pid, *groups}:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
         process.wait()
+    # Some start sessions of their own.
+    for other in _all():
+        if (other.pid, other.began) in family:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(other.pid, signal.SIGKILL)
 
 
-def _groups(session: int) -> Iterator[int]:
-    """The process groups of a session; where there is no /proc, none are found beside the first."""
+@dataclass(frozen=True)
+class _Process:
+    """A process of this machine; its number and its beginning name no other one."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    began: int
+
+
+def _all() -> Iterator[_Process]:
+    """Every process; where there is no /proc, none."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # After the name, which may hold anything, come the state, the parent, the group and the session.
-            _, _, group, its_session, *_ = stat.read_text().rpartition(")")[2].split()
-            if int(its_session) == session:
-                yield int(group)
+            # After the name, which may hold anything, comes the third field, the state (proc(5)).
+            fields = stat.read_text().rpartition(")")[2].split()
+            parent, group, session, began = (int(fields[number - 3]) for number in (4, 5, 6, 22))
+            yield _Process(int(stat.parent.name), parent, group, session, began)
+
+
+def _descendants(pids: set[int]) -> set[tuple[int, int]]:
+    """Number and beginning of all that these processes started, and those in turn."""
+    everybody = list(_all())
+    known, grown = set(pids), True
+    while grown:
+        found = {process.pid for process in everybody if process.parent in known} - known
+        known, grown = known | found, bool(found)
+    return {(process.pid, process.began) for process in everybody if process.pid in known - pids}
