@@ -5,11 +5,9 @@ as a reader sees them.
 """
 
 import difflib
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import accumulate, takewhile
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from activitysmith_integrations.core.errors import InvalidRequestError
@@ -21,6 +19,7 @@ from activitysmith_integrations.core.models import (
     EndStreamRequest,
     OpenURLAction,
 )
+from activitysmith_integrations.core.text import cut, line
 
 Result: TypeAlias = Literal["succeeded", "failed", "crashed", "timed_out", "cancelled"]
 SuccessForm: TypeAlias = Literal["segmented_progress", "progress"]
@@ -191,7 +190,7 @@ def _with_run(metadata: Mapping[str, Any], outcome: RunOutcome) -> Mapping[str, 
 
 
 def _engine_tag(outcome: RunOutcome) -> list[str]:
-    tag = _line(outcome.engine, _TAG)
+    tag = line(outcome.engine, _TAG)
     return [tag] if tag else []
 
 
@@ -202,7 +201,7 @@ def _run_metadata(outcome: RunOutcome) -> dict[str, str]:
         "run": outcome.run,
         "result": outcome.result,
     }
-    lines = {name: _line(value, _METADATA) for name, value in values.items()}
+    lines = {name: line(value, _METADATA) for name, value in values.items()}
     return {name: line for name, line in lines.items() if line}
 
 
@@ -221,7 +220,7 @@ def _picture(outcome: RunOutcome, said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _title(outcome: RunOutcome, said: Mapping[str, Any]) -> str:
-    return _line(said.get("title"), _TITLE) or _line(outcome.pipeline, _TITLE) or "Run"
+    return line(said.get("title"), _TITLE) or line(outcome.pipeline, _TITLE) or "Run"
 
 
 def _success(outcome: RunOutcome, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,7 +228,7 @@ def _success(outcome: RunOutcome, said: Mapping[str, Any]) -> dict[str, Any]:
     color = said.get("success_color", "green")
     state: dict[str, Any] = {
         "title": _title(outcome, said),
-        "subtitle": _line(said.get("subtitle"), _SUBTITLE) or (f"Done in {took}" if took else "Done"),
+        "subtitle": line(said.get("subtitle"), _SUBTITLE) or (f"Done in {took}" if took else "Done"),
         "color": color,
         "icon": {"symbol": "checkmark.circle.fill", "color": color},
         **_stays(said.get("success_auto_dismiss_minutes")),
@@ -256,14 +255,14 @@ def _failure(outcome: RunOutcome, said: Mapping[str, Any], look: _Look, message:
         "badge": {"title": look.badge, "color": color},
         **_stays(stays),
     }
-    subtitle = _line(said.get("subtitle"), _SUBTITLE)
+    subtitle = line(said.get("subtitle"), _SUBTITLE)
     form = said.get("on_failure", "alert")
     total = outcome.steps_total
     done = None if outcome.steps_done is None else min(outcome.steps_done, (total or 1) - 1)  # what failed is not done
     steps = fold_steps(done, total)
     if form == "alert" or steps is None:
         return {**state, "type": "alert", "message": message, **({"subtitle": subtitle} if subtitle else {})}
-    state["subtitle"] = subtitle or _cut(message, _SUBTITLE)
+    state["subtitle"] = subtitle or cut(message, _SUBTITLE)
     if form == "progress":
         return {**state, "type": "progress", "percentage": _percentage(done, total)}
     completed = {"step_colors": [said.get("success_color", "green")] * steps[0]} if steps[0] else {}
@@ -288,15 +287,15 @@ def _percentage(done: int | None, total: int | None) -> int:
 
 def _message(outcome: RunOutcome, look: _Look, *, include_error: bool) -> str:
     """``load failed after 2 of 5 steps, 3 m 10 s``, or as much of it as is known."""
-    step = _line(outcome.failed_step, _STEP)
+    step = line(outcome.failed_step, _STEP)
     what = f"{step} {look.verb}" if step else look.badge
     after = [_steps_in_words(outcome), duration(outcome.started_at, outcome.ended_at)]
     known = ", ".join(part for part in after if part)
     said = f"{what} after {known}" if known else what
     if include_error:
-        error = _line(": ".join(part for part in (outcome.error_type, outcome.error_text) if part), _ERROR)
+        error = line(": ".join(part for part in (outcome.error_type, outcome.error_text) if part), _ERROR)
         said = f"{said}: {error}" if error else said
-    return _cut(said, _MESSAGE)
+    return cut(said, _MESSAGE)
 
 
 def _steps_in_words(outcome: RunOutcome) -> str:
@@ -361,54 +360,3 @@ def duration(started_at: datetime | None, ended_at: datetime | None) -> str:
     if minutes:
         return f"{minutes} m {seconds:02} s"
     return f"{seconds} s"
-
-
-def _line(text: str | None, limit: int) -> str:
-    """One line of at most *limit* characters; line breaks and control characters become spaces."""
-    visible = "".join(_visible(char) for char in (text or "")[: limit * 50])
-    return _cut(" ".join(visible.split()), limit)
-
-
-def _visible(char: str) -> str:
-    category = unicodedata.category(char)
-    if category == "Cs":  # half a surrogate pair, which UTF-8 cannot carry
-        return "\N{REPLACEMENT CHARACTER}"
-    return " " if category in ("Cc", "Zl", "Zp") else char
-
-
-def _cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    ends = accumulate(len(character) for character in _characters(text))
-    kept = max(takewhile(lambda end: end < limit, ends), default=0)
-    return text[:kept].rstrip() + "…"
-
-
-def _characters(text: str) -> Iterator[str]:
-    """Characters as a reader counts them: what belongs to a letter or an emoji stays with it."""
-    cluster = ""
-    for char in text:
-        if cluster and not _belongs(cluster, char):
-            yield cluster
-            cluster = ""
-        cluster += char
-    yield cluster
-
-
-def _belongs(cluster: str, char: str) -> bool:
-    """Whether *char* extends *cluster*: the rules of Unicode's Annex 29 that matter to a name on a screen."""
-    if unicodedata.category(char) in ("Mn", "Me", "Mc") or char == "\N{ZERO WIDTH JOINER}":
-        return True
-    if "\U0001f3fb" <= char <= "\U0001f3ff" or "\U000e0020" <= char <= "\U000e007f":  # skin tones, flag tags
-        return True
-    last = cluster[-1]
-    if last == "\N{ZERO WIDTH JOINER}":
-        return True
-    if _is_regional(char):  # two letters make a flag
-        return len(cluster) == 1 and _is_regional(last)
-    # Letters of a Korean syllable stay together; a leading one begins the next.
-    return "\u1100" <= last <= "\u11ff" and ("\u1160" <= char <= "\u11ff" or "\u1100" <= char <= "\u115f" >= last)
-
-
-def _is_regional(char: str) -> bool:
-    return "\U0001f1e6" <= char <= "\U0001f1ff"

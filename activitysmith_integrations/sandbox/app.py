@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import is_legal
 from activitysmith_integrations.core.models import EndStreamRequest, StreamRequest
+from activitysmith_integrations.sandbox.documents import json_object, json_or_none, read_request
 from activitysmith_integrations.sandbox.streams import Account, Limits, RefusedError, rfc3339
 
 CLOSE_CONNECTION = "close_connection"
@@ -145,7 +146,6 @@ class _Misbehaviour(_Instruction):
 
 
 _InstructionT = TypeVar("_InstructionT", bound=_Instruction)
-_RequestT = TypeVar("_RequestT", bound=EndStreamRequest)
 
 
 class _Sandbox:
@@ -168,7 +168,7 @@ class _Sandbox:
             "method": request.method,
             "stream_key": key,
             "authorization": "authorization" in request.headers,
-            "body": _json_or_none(raw),
+            "body": json_or_none(raw),
         }
         answer: dict[str, Any] = {}
         if fault is not None and fault.stands_in:
@@ -195,9 +195,9 @@ class _Sandbox:
             self._account.admit(now)
             _check_key(key)
             if method == "PUT":
-                answer = self._account.put(key, _read(StreamRequest, raw), now)
+                answer = self._account.put(key, read_request(StreamRequest, raw), now)
             else:
-                answer = self._account.delete(key, _read(EndStreamRequest, raw) if raw else None, now)
+                answer = self._account.delete(key, read_request(EndStreamRequest, raw) if raw else None, now)
         except InvalidRequestError as error:
             refused = RefusedError(400, "Bad Request", str(error))
         except RefusedError as error:
@@ -353,18 +353,9 @@ def _check_key(key: str) -> None:
         raise RefusedError(400, "Invalid stream_key", rule)
 
 
-def _read(model: type[_RequestT], raw: bytes) -> _RequestT:
-    document = _json_object(raw)
-    for name, member in document.items():
-        # To the models None means not given; on the wire it is null, which the API does not take.
-        if member is None:
-            raise InvalidRequestError((name, "is null; leave it out instead"))
-    return model(**document)
-
-
 def _instruction(model: type[_InstructionT], raw: bytes) -> _InstructionT:
     try:
-        return model(**_json_object(raw))
+        return model(**json_object(raw))
     except ValidationError as error:
         raise InvalidRequestError(*(_problem(model, detail) for detail in error.errors())) from None
 
@@ -374,42 +365,6 @@ def _problem(model: type[BaseModel], detail: Mapping[str, Any]) -> tuple[str, st
     if detail["type"] == "extra_forbidden":
         return member, f"is not a member; known are {', '.join(model.model_fields)}"
     return member, str(detail["msg"]).removeprefix("Value error, ")
-
-
-def _json_object(raw: bytes) -> dict[str, Any]:
-    try:
-        document = _load(raw)
-    except ValueError as error:
-        raise InvalidRequestError(("", f"the body is not JSON: {error}")) from None
-    if not isinstance(document, dict):
-        raise InvalidRequestError(("", "the body must be a JSON object"))
-    return document
-
-
-def _json_or_none(raw: bytes) -> Any:
-    try:
-        return _load(raw)
-    except ValueError:
-        return None
-
-
-def _load(raw: bytes) -> Any:
-    """Strict JSON: without the NaN and Infinity that Python takes for numbers.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
-    try:
-        return json.loads(raw, parse_constant=_finite, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number - number != 0:
-        raise ValueError(f"{text} is no JSON number of a size that can be kept")
-    return number
 
 
 def _stand_in(fault: _Misbehaviour) -> Response:
