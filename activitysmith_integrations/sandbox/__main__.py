@@ -15,7 +15,8 @@ try:
     from starlette.applications import Starlette
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    from activitysmith_integrations.sandbox.app import CLOSE_CONNECTION, create_app
+    from activitysmith_integrations.sandbox.app import create_app
+    from activitysmith_integrations.sandbox.connection import CLOSE_CONNECTION
 except ModuleNotFoundError as missing:
     sys.exit(
         f"The sandbox needs {str(missing.name).partition('.')[0]}, which is not installed: "

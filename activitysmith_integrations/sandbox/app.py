@@ -4,7 +4,6 @@ What a stream does is decided in :mod:`activitysmith_integrations.sandbox.stream
 answered and remembered.
 """
 
-import asyncio
 import json
 import secrets
 from collections import deque
@@ -26,12 +25,9 @@ from starlette.types import Receive, Scope, Send
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import is_legal
 from activitysmith_integrations.core.models import EndStreamRequest, StreamRequest
+from activitysmith_integrations.sandbox.connection import close, closer, stays
 from activitysmith_integrations.sandbox.documents import json_object, json_or_none, read_request
 from activitysmith_integrations.sandbox.streams import Account, Limits, RefusedError, rfc3339
-
-CLOSE_CONNECTION = "close_connection"
-"""Where in a request's ``scope["state"]`` the server leaves a function that closes the connection, after what
-has been sent so far. ASGI has no message for that, and faults such as ``drop`` need it."""
 
 _REMEMBERED_REQUESTS = 10_000
 _BODILESS = (204, 304)
@@ -236,7 +232,7 @@ class _Sandbox:
     async def misbehave(self, request: Request) -> Response:
         """POST /sandbox/misbehave."""
         fault = _instruction(_Misbehaviour, await request.body())
-        if (fault.drop or fault.truncate) and _closer(request.scope) is None:
+        if (fault.drop or fault.truncate) and closer(request.scope) is None:
             raise RefusedError(
                 501,
                 "Not Implemented",
@@ -275,19 +271,19 @@ class _Spoilt(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self._fault
-        if fault.delay and not await _stays(receive, fault.delay):
+        if fault.delay and not await stays(receive, fault.delay):
             return
         if fault.drop:
-            await _close(scope, receive)
+            await close(scope, receive)
             return
         sent = self._whole[: len(self._whole) // 2] if fault.truncate else self._whole
         await send({"type": "http.response.start", "status": self.status_code, "headers": self._final_headers()})
         for piece in _pieces(sent, 1 if fault.drip is not None else len(sent)):
-            if fault.drip and not await _stays(receive, fault.drip):
+            if fault.drip and not await stays(receive, fault.drip):
                 return
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if fault.truncate:
-            await _close(scope, receive)
+            await close(scope, receive)
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -302,34 +298,6 @@ class _Spoilt(Response):
 def _pieces(whole: bytes, size: int) -> Iterator[bytes]:
     for start in range(0, len(whole), max(size, 1)):
         yield whole[start : start + size]
-
-
-def _closer(scope: Scope) -> Callable[[], None] | None:
-    close: Callable[[], None] | None = scope.get("state", {}).get(CLOSE_CONNECTION)
-    return close
-
-
-async def _close(scope: Scope, receive: Receive) -> None:
-    """Close the connection, and wait until it is so: a server complains of an app that returns before."""
-    close = _closer(scope)
-    if close is not None:
-        close()
-        await _gone(receive)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _stays(receive: Receive, seconds: float) -> bool:
-    """Wait; at once False when the client goes away, since then nobody waits for the answer."""
-    try:
-        async with asyncio.timeout(seconds):
-            await _gone(receive)
-    except TimeoutError:
-        return True
-    return False
 
 
 def _authorize(authorization: str | None, now: datetime) -> None:

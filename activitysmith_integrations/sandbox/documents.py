@@ -15,7 +15,15 @@ def read_request(model: type[_RequestT], raw: bytes) -> _RequestT:
     Raises:
         InvalidRequestError: It is not a JSON object, or breaks a rule of the API.
     """
-    document = json_object(raw)
+    return request_of(model, json_object(raw))
+
+
+def request_of(model: type[_RequestT], document: dict[str, Any]) -> _RequestT:
+    """A request's JSON as its model.
+
+    Raises:
+        InvalidRequestError: It breaks a rule of the API.
+    """
     for name, member in document.items():
         # To the models None means not given; on the wire it is null, which the API does not take.
         if member is None:

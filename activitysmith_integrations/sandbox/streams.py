@@ -18,6 +18,8 @@ from activitysmith_integrations.core.models import ContentState, EndStreamReques
 _MINUTE = timedelta(minutes=1)
 _UPDATES_WITHOUT_WARNING = 12
 _UPDATE_SPACING = timedelta(minutes=2)
+_STAYS_SECONDS = 2 * 60
+_STAYS_AT_MOST = 4 * 3600  # iOS takes an ended activity away by then, whatever it was told
 
 # What an update that leaves it out keeps: a timer its window, a bar of steps their number.
 _KEPT = {"timer": "duration_seconds", "segmented_progress": "number_of_steps"}
@@ -62,6 +64,25 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Timer:
+    """How far a timer was at a moment.
+
+    Args:
+        at: The moment.
+        elapsed: Seconds that had gone by.
+        running: Whether it goes on from there.
+    """
+
+    at: datetime
+    elapsed: float
+    running: bool
+
+    def elapsed_at(self, now: datetime) -> float:
+        """Seconds that have gone by at a later moment."""
+        return self.elapsed + (max(0.0, (now - self.at).total_seconds()) if self.running else 0.0)
+
+
+@dataclass(frozen=True)
 class Stream:
     """One stream as the service knows it.
 
@@ -79,6 +100,7 @@ class Stream:
         tags: Its tags.
         metadata: Its metadata.
         payload: What the last PUT asked for, to tell when it is asked for again.
+        timer: How far its timer is; None for a state of another type.
     """
 
     key: str
@@ -94,6 +116,7 @@ class Stream:
     tags: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     payload: dict[str, Any] = field(default_factory=dict, repr=False)
+    timer: Timer | None = None
 
     @property
     def live(self) -> bool:
@@ -104,6 +127,18 @@ class Stream:
     def type(self) -> str:
         """The type of its state, such as ``progress``."""
         return str(self.state["type"])
+
+    @property
+    def removed_at(self) -> datetime | None:
+        """When iOS takes it off the screen; None while it is live."""
+        if self.ended_at is None:
+            return None
+        seconds = self.state.get("auto_dismiss_seconds")
+        if seconds is None:
+            seconds = (
+                self.state["auto_dismiss_minutes"] * 60 if "auto_dismiss_minutes" in self.state else _STAYS_SECONDS
+            )
+        return self.ended_at + timedelta(seconds=min(seconds, _STAYS_AT_MOST))
 
     def to_json(self) -> dict[str, Any]:
         """All that is known of it, as JSON values."""
@@ -143,6 +178,10 @@ class Account:
     def streams(self) -> list[Stream]:
         """Every stream, live or ended, in the order in which the keys were first used."""
         return list(self._streams.values())
+
+    def find(self, key: str) -> Stream | None:
+        """The stream of a key, None where the key was never used."""
+        return self._streams.get(key)
 
     def clear(self) -> None:
         """Forget every stream and every request."""
@@ -187,6 +226,7 @@ class Account:
         stream = self._streams.get(key)
         running = stream if stream is not None and stream.live else None
         asked = request.to_wire()
+        new_window = "duration_seconds" in asked["content_state"]
         asked["content_state"] = _complete(asked["content_state"], running)
         if running is None:
             self._check_room()
@@ -205,9 +245,9 @@ class Account:
                 previous_activity_id=running.activity_id,
                 devices_queued=1,
             )
-        updated = replace(
-            running, **_shown(asked, running.tags, running.metadata), updated_at=now, updates=running.updates + 1
-        )
+        shown = _shown(asked, running.tags, running.metadata)
+        timer = _timer(shown["state"], None if new_window else running.timer, now)
+        updated = replace(running, **shown, timer=timer, updated_at=now, updates=running.updates + 1)
         self._streams[key] = updated
         answer = _answer("updated", key, now, activity_id=updated.activity_id, devices_queued=1)
         return answer | _warning(updated, now)
@@ -239,7 +279,10 @@ class Account:
         else:
             buttons = {"action": stream.action, "secondary_action": stream.secondary_action}
             asked = {"content_state": stream.state, **buttons, **asked}
-        self._streams[key] = replace(stream, **_shown(asked, stream.tags, stream.metadata), ended_at=now)
+        shown = _shown(asked, stream.tags, stream.metadata)
+        # What has ended shows its last state, so its timer stands still. The service's documentation leaves it open.
+        timer = _timer({**shown["state"], "is_running": False}, stream.timer, now)
+        self._streams[key] = replace(stream, **shown, timer=timer, ended_at=now)
         return _answer("ended", key, now, activity_id=stream.activity_id, devices_queued=1)
 
     def _check_room(self) -> None:
@@ -261,13 +304,9 @@ class Account:
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Stream:
-        return Stream(
-            key=key,
-            activity_id=self._new_id(),
-            started_at=now,
-            updated_at=now,
-            **_shown(asked, tags or [], metadata or {}),
-        )
+        shown = _shown(asked, tags or [], metadata or {})
+        timer = _timer(shown["state"], None, now)
+        return Stream(key=key, activity_id=self._new_id(), started_at=now, updated_at=now, **shown, timer=timer)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -290,6 +329,13 @@ def _complete(given: dict[str, Any], running: Stream | None) -> dict[str, Any]:
     if running is not None and running.type == kind and kept in running.state:
         return {kept: running.state[kept], **state}
     return state
+
+
+def _timer(state: Mapping[str, Any], before: Timer | None, now: datetime) -> Timer | None:
+    """The state's timer, going on from where one was before."""
+    if state["type"] != "timer":
+        return None
+    return Timer(now, before.elapsed_at(now) if before else 0.0, running=state.get("is_running", True))
 
 
 def _shown(asked: dict[str, Any], tags: list[str], metadata: dict[str, Any]) -> dict[str, Any]:
