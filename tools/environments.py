@@ -68,6 +68,7 @@ ENVIRONMENTS = {
     environment.name: environment
     for environment in (
         Environment("core", "core"),
+        Environment("browser", "browser"),
         Environment("airflow-3.3", "airflow", ("airflow", "sandbox"), ("apache-airflow==3.3.*",)),
         Environment("airflow-3.1", "airflow", ("airflow", "sandbox"), ("apache-airflow==3.1.*",)),
         Environment("airflow-3.3-celery", "celery", ("airflow", "sandbox"), ("apache-airflow==3.3.*",)),

@@ -1,13 +1,14 @@
-"""``python -m activitysmith_integrations.sandbox``: run the sandbox on this machine."""
+"""``python -m activitysmith_integrations.sandbox``: run the sandbox on this machine, or draw a state."""
 
 import argparse
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import socket
 import sys
+import threading
+import webbrowser
 from collections.abc import Callable, Sequence
 
 try:
@@ -15,8 +16,11 @@ try:
     from starlette.applications import Starlette
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
+    from activitysmith_integrations.core.errors import InvalidRequestError
     from activitysmith_integrations.sandbox.app import create_app
     from activitysmith_integrations.sandbox.connection import CLOSE_CONNECTION
+    from activitysmith_integrations.sandbox.page import is_loopback
+    from activitysmith_integrations.sandbox.preview import preview
 except ModuleNotFoundError as missing:
     sys.exit(
         f"The sandbox needs {str(missing.name).partition('.')[0]}, which is not installed: "
@@ -44,7 +48,7 @@ class SandboxServer(uvicorn.Server):
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop at once: a delayed or dripping answer would take as long as it was told to."""
+        """Stop at once: a delayed or dripping answer would take as long as it was told to, a viewer for ever."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await super().shutdown([self._listener])
@@ -71,35 +75,36 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
+def page_url(host: str, port: int) -> str:
+    """Where the lock screen is."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
 def banner(host: str, port: int) -> str:
     """What the command prints. The first line has a fixed form, for programs that start the sandbox."""
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api"
+    url = f"{page_url(host, port)}api"
     connection = f'{{"conn_type":"activitysmith","password":"ask_sandbox","host":"{url}"}}'
-    warning = "" if _is_loopback(host) else "\nOther machines can reach it, and any API key opens it.\n"
+    warning = "" if is_loopback(host) else "\nOther machines can reach it, and any API key opens it.\n"
     return f"""\
 ActivitySmith sandbox: {url}
 {warning}
+The lock screen, live: {page_url(host, port)}
+
 For Python and Prefect:
   export ACTIVITYSMITH_BASE_URL={url}
   export ACTIVITYSMITH_API_KEY=ask_sandbox
 For Airflow:
   export AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT='{connection}'
 
-Every stream and request: {url.removesuffix("/api")}/sandbox/streams. Ctrl-C stops.
+All that it can do: {page_url(host, port)}sandbox. Ctrl-C stops.
 """
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m activitysmith_integrations.sandbox",
-        description="A local ActivitySmith stream API to develop and test against. It keeps everything in memory.",
+        description="A local ActivitySmith stream API to develop and test against, with a page that shows the lock "
+        "screen. It keeps everything in memory.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8765, help="0 takes a free one (default: %(default)s)")
@@ -109,6 +114,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--requests-per-minute", type=_positive, default=60, metavar="N", help="PUT and DELETE (default: %(default)s)"
     )
+    parser.add_argument("--open", action="store_true", help="open the lock screen in a browser")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of running it")
+    picture = commands.add_parser(
+        "preview", help="write the SVG of a state", description="Write the SVG of a state, as the page would show it."
+    )
+    picture.add_argument("state", nargs="?", help="file with a content state, or a request, as JSON; - or none: stdin")
+    picture.add_argument("-o", "--output", metavar="FILE", help="file to write (default: standard output)")
     return parser.parse_args(arguments)
 
 
@@ -125,12 +137,27 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the sandbox until Ctrl-C.
+    """Run the sandbox until Ctrl-C, or draw a state.
 
     Args:
         arguments: The command line; None takes the process's own.
     """
     options = _arguments(arguments)
+    if options.command == "preview":
+        _preview(options.state, options.output)
+    else:
+        _serve(options)
+
+
+def _preview(source: str | None, target: str | None) -> None:
+    try:
+        preview(source, target)
+    except (InvalidRequestError, OSError) as error:
+        sys.stderr.write(f"No picture of {source if source not in (None, '-') else 'standard input'}: {error}\n")
+        sys.exit(2)
+
+
+def _serve(options: argparse.Namespace) -> None:
     try:
         listener = listen(options.host, options.port)
     except OSError as error:
@@ -138,8 +165,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(f"Port {options.port} on {options.host} is in use; choose another with --port (0: a free one)")
         sys.exit(f"Cannot listen on {options.host} port {options.port}: {error.strerror}")
     port = listener.getsockname()[1]
-    app = create_app(max_concurrent=options.max_concurrent, requests_per_minute=options.requests_per_minute)
-    server = SandboxServer(app, listener, on_started=lambda: _say(banner(options.host, port)))
+    app = create_app(
+        max_concurrent=options.max_concurrent,
+        requests_per_minute=options.requests_per_minute,
+        any_host=not is_loopback(options.host),
+    )
+
+    def on_started() -> None:
+        _say(banner(options.host, port))
+        if options.open:
+            # Not here: a browser in the terminal would hold up the server that it asks.
+            threading.Thread(target=webbrowser.open, args=[page_url(options.host, port)], daemon=True).start()
+
+    server = SandboxServer(app, listener, on_started)
     # One line for each request is what a developer wants to see, and nothing else.
     logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     with contextlib.suppress(KeyboardInterrupt):

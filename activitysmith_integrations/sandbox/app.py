@@ -1,12 +1,11 @@
 """The sandbox's HTTP side: the stream API, faults on demand, and a look inside.
 
 What a stream does is decided in :mod:`activitysmith_integrations.sandbox.streams`; here requests are read,
-answered and remembered.
+answered and remembered. The page is :mod:`activitysmith_integrations.sandbox.page`.
 """
 
 import json
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -25,9 +24,12 @@ from starlette.types import Receive, Scope, Send
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import is_legal
 from activitysmith_integrations.core.models import EndStreamRequest, StreamRequest
+from activitysmith_integrations.sandbox.changes import what_changed
 from activitysmith_integrations.sandbox.connection import close, closer, stays
 from activitysmith_integrations.sandbox.documents import json_object, json_or_none, read_request
-from activitysmith_integrations.sandbox.streams import Account, Limits, RefusedError, rfc3339
+from activitysmith_integrations.sandbox.events import Feed, RequestLog
+from activitysmith_integrations.sandbox.page import Page
+from activitysmith_integrations.sandbox.streams import Account, Limits, RefusedError, Stream, rfc3339
 
 _REMEMBERED_REQUESTS = 10_000
 _BODILESS = (204, 304)
@@ -41,6 +43,7 @@ ask_forbidden... 403):
   DELETE /live-activity/stream/{stream_key}   end a stream
 
 The sandbox:
+  GET    /                    the lock screen, live, in a browser
   GET    /sandbox/streams     every stream, and the latest requests
   DELETE /sandbox/streams     forget all of them
   PUT    /sandbox/limits      {"max_concurrent": 4, "requests_per_minute": 60}, null for unlimited
@@ -63,6 +66,7 @@ def create_app(
     max_concurrent: int | None = 4,
     requests_per_minute: int | None = 60,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    any_host: bool = False,
 ) -> Starlette:
     """A local ActivitySmith, as an ASGI app with its own, empty account.
 
@@ -71,6 +75,7 @@ def create_app(
         requests_per_minute: PUTs and DELETEs together within any 60 seconds; the service allows 60. None is
             unlimited.
         clock: Tells the time, with its zone.
+        any_host: Whether the page may be asked for under any host's name, not only as this machine.
     """
     sandbox = _Sandbox(Limits(max_concurrent, requests_per_minute), clock)
     api = "/live-activity/stream/{stream_key:path}"  # a path, so that a key with a slash gets its 400
@@ -83,7 +88,8 @@ def create_app(
             Route("/sandbox/limits", sandbox.change_limits, methods=["PUT"]),
             Route("/sandbox/misbehave", sandbox.misbehave, methods=["POST"]),
             Route("/sandbox/misbehave", sandbox.behave, methods=["DELETE"]),
-            Route("/", _index, methods=["GET"]),
+            Route("/sandbox", _index, methods=["GET"]),
+            *Page(sandbox.account, sandbox.log, sandbox.feed, clock, any_host=any_host).routes(),
         ],
         exception_handlers={
             HTTPException: _http_error,
@@ -148,9 +154,10 @@ class _Sandbox:
     """One account, what was asked of it, and the faults that are still to come."""
 
     def __init__(self, limits: Limits, clock: Callable[[], datetime]) -> None:
-        self._account = Account(lambda: secrets.token_urlsafe(24), limits)
+        self.account = Account(lambda: secrets.token_urlsafe(24), limits)
+        self.log = RequestLog(_REMEMBERED_REQUESTS)
+        self.feed = Feed()
         self._clock = clock
-        self._requests: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED_REQUESTS)
         self._faults: list[_Misbehaviour] = []
 
     async def stream(self, request: Request) -> Response:
@@ -166,21 +173,30 @@ class _Sandbox:
             "authorization": "authorization" in request.headers,
             "body": json_or_none(raw),
         }
+        before = self.account.find(key)
         answer: dict[str, Any] = {}
         if fault is not None and fault.stands_in:
             response = _stand_in(fault)
         else:
             response, answer = self._answer(request.method, key, request.headers.get("authorization"), raw, now)
         dropped = fault is not None and fault.drop
-        self._requests.append(
-            {
-                **seen,
-                "status": None if dropped else response.status_code,
-                "operation": answer.get("operation"),
-                "message": answer.get("message"),
-            }
-        )
+        came_of_it = {
+            "status": None if dropped else response.status_code,
+            "operation": answer.get("operation"),
+            "message": answer.get("message"),
+        }
+        self._tell({**seen, **came_of_it}, before, self.account.find(key))
         return response if fault is None else _Spoilt(response, fault)
+
+    def _tell(self, request: dict[str, Any], before: Stream | None, after: Stream | None) -> None:
+        """Remember a request, and tell whoever looks at the page."""
+        changed = after is not None and after is not before
+        line = {name: request[name] for name in ("time", "method", "stream_key", "status", "operation", "message")}
+        line |= {
+            "changed": what_changed(before, after),
+            "alert": after.alert if after is not None and changed else None,
+        }
+        self.feed.happened(self.log.add(request, line), line["stream_key"] if changed else None)
 
     def _answer(
         self, method: str, key: str, authorization: str | None, raw: bytes, now: datetime
@@ -188,12 +204,12 @@ class _Sandbox:
         """What the service would answer, and the same once more to be remembered."""
         try:
             _authorize(authorization, now)
-            self._account.admit(now)
+            self.account.admit(now)
             _check_key(key)
             if method == "PUT":
-                answer = self._account.put(key, read_request(StreamRequest, raw), now)
+                answer = self.account.put(key, read_request(StreamRequest, raw), now)
             else:
-                answer = self._account.delete(key, read_request(EndStreamRequest, raw) if raw else None, now)
+                answer = self.account.delete(key, read_request(EndStreamRequest, raw) if raw else None, now)
         except InvalidRequestError as error:
             refused = RefusedError(400, "Bad Request", str(error))
         except RefusedError as error:
@@ -214,20 +230,21 @@ class _Sandbox:
 
     async def show_streams(self, request: Request) -> Response:
         """GET /sandbox/streams."""
-        streams = [stream.to_json() for stream in self._account.streams]
-        return _Json({"streams": streams, "requests": list(self._requests)})
+        streams = [stream.to_json() for stream in self.account.streams]
+        return _Json({"streams": streams, "requests": self.log.requests()})
 
     async def forget_streams(self, request: Request) -> Response:
         """DELETE /sandbox/streams."""
-        self._account.clear()
-        self._requests.clear()
+        self.account.clear()
+        self.log.clear()
+        self.feed.forgot()
         return Response(status_code=204)
 
     async def change_limits(self, request: Request) -> Response:
         """PUT /sandbox/limits."""
         change = _instruction(_LimitsChange, await request.body())
-        self._account.limits = replace(self._account.limits, **change.model_dump(exclude_unset=True))
-        return _Json(asdict(self._account.limits))
+        self.account.limits = replace(self.account.limits, **change.model_dump(exclude_unset=True))
+        return _Json(asdict(self.account.limits))
 
     async def misbehave(self, request: Request) -> Response:
         """POST /sandbox/misbehave."""
@@ -365,7 +382,7 @@ async def _index(request: Request) -> Response:
 
 async def _http_error(request: Request, error: Any) -> Response:
     """No such route, or not with this method: in the service's form."""
-    message = f"The sandbox has no {request.method} {request.url.path}; GET / lists what it has."
+    message = f"The sandbox has no {request.method} {request.url.path}; GET /sandbox lists what it has."
     return _Json({"error": error.detail, "message": message}, error.status_code, error.headers)
 
 
