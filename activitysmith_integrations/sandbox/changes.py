@@ -6,11 +6,13 @@ from typing import Any
 from activitysmith_integrations.core.text import line
 from activitysmith_integrations.sandbox.streams import Stream
 
-_MOST, _LONGEST = 8, 60
+_MOST, _LONGEST = 6, 60
 
 
 def what_changed(before: Stream | None, after: Stream | None) -> list[str]:
     """Each member that changed, such as ``percentage 40 → 60``; a few of them, and how many more there are.
+
+    Of an activity that is new, what it is.
 
     Args:
         before: The stream as it was; None where there was none.
@@ -18,9 +20,9 @@ def what_changed(before: Stream | None, after: Stream | None) -> list[str]:
     """
     if after is None or after is before:
         return []
-    same = before is not None and before.activity_id == after.activity_id
-    old = dict(_members(before)) if before is not None and same else {}
-    new = dict(_members(after))
+    if before is None or before.activity_id != after.activity_id:
+        return [f"{after.type}: {line(after.state['title'], _LONGEST)}"]
+    old, new = dict(_members(before)), dict(_members(after))
     said = [
         _difference(name, old.get(name), new.get(name)) for name in {**new, **old} if old.get(name) != new.get(name)
     ]

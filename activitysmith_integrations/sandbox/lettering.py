@@ -39,7 +39,9 @@ def one_line(text: str) -> str:
 
 def width(text: str, size: float, *, bold: bool = False) -> float:
     """How wide a text is about, in the unit of *size*."""
-    return sum(map(_em, text)) * size * (_BOLD if bold else 1)
+    # What belongs to a letter or an emoji is drawn onto it.
+    letters = text if text.isascii() else (character[:1] for character in characters(text))
+    return sum(map(_em, letters)) * size * (_BOLD if bold else 1)
 
 
 def fit(text: str, space: float, size: float, *, bold: bool = False) -> str:
@@ -83,6 +85,6 @@ def _beginning(text: str, space: float, size: float) -> str:
 def _em(char: str) -> float:
     if char in _WIDTHS:
         return _WIDTHS[char]
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+    if not char or unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0.0
     return _FULL if unicodedata.east_asian_width(char) in ("W", "F") else _AVERAGE

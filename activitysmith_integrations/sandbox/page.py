@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
@@ -148,16 +149,14 @@ class _EventStream(Response):
 
 
 def _host_of(request: Request) -> str:
-    try:
-        return request.url.hostname or ""
-    except ValueError:  # no host's name at all
-        return ""
+    """The name that was asked for. Starlette's own ``url`` has the server's address where it dislikes the name."""
+    return re.sub(r":\d*$", "", request.headers.get("host", ""))
 
 
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address is this machine's own."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        return host == "localhost" or ipaddress.ip_address(re.sub(r"^\[(.*)\]$", r"\1", host)).is_loopback
     except ValueError:
         return False
 

@@ -365,7 +365,7 @@ def test_broken_connection_is_refused_where_the_server_cannot_break_it(client: h
 
 
 def test_index_names_every_route(client: httpx.Client) -> None:
-    index = client.get("/").text
+    index = client.get("/sandbox").text
     for route in ["/live-activity/stream/{stream_key}", "/sandbox/streams", "/sandbox/limits", "/sandbox/misbehave"]:
         assert route in index
 

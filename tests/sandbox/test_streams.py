@@ -328,6 +328,64 @@ def test_clear_forgets_streams_and_requests() -> None:
     assert streams.streams == []
 
 
+def timer(**members: Any) -> dict[str, Any]:
+    return {"title": "Window", "type": "timer", **members}
+
+
+def elapsed(of: Account, now: datetime) -> float:
+    clock = only_stream(of).timer
+    assert clock is not None
+    return clock.elapsed_at(now)
+
+
+def test_a_timer_runs_on_through_updates_until_it_gets_a_new_window() -> None:
+    streams = account()
+    put(streams, "etl", timer(duration_seconds=60))
+    put(streams, "etl", timer(subtitle="half"), later(seconds=30))
+    assert elapsed(streams, later(seconds=40)) == 40
+    put(streams, "etl", timer(duration_seconds=90), later(seconds=50))
+    assert elapsed(streams, later(seconds=60)) == 10
+
+
+def test_a_paused_timer_stands_still_and_goes_on_from_there() -> None:
+    streams = account()
+    put(streams, "etl", timer(duration_seconds=60))
+    put(streams, "etl", timer(is_running=False), later(seconds=10))
+    assert elapsed(streams, later(seconds=30)) == 10
+    put(streams, "etl", timer(is_running=True), later(seconds=30))
+    assert elapsed(streams, later(seconds=35)) == 15
+
+
+def test_an_ended_timer_stands_still() -> None:
+    streams = account()
+    put(streams, "etl", timer(duration_seconds=60))
+    end(streams, "etl", later(seconds=20), content_state=timer(duration_seconds=60))
+    assert elapsed(streams, later(seconds=50)) == 20
+    put(streams, "etl", progress(1), later(seconds=60))
+    assert only_stream(streams).timer is None
+
+
+@pytest.mark.parametrize(
+    ("members", "seconds"),
+    [
+        ({}, 120),
+        ({"auto_dismiss_minutes": 5}, 300),
+        ({"auto_dismiss_minutes": 0}, 0),
+        ({"auto_dismiss_minutes": 5, "auto_dismiss_seconds": 7}, 7),
+        ({"auto_dismiss_minutes": 240}, 4 * 3600),
+        ({"auto_dismiss_seconds": 10**30}, 4 * 3600),
+    ],
+)
+def test_an_ended_activity_is_removed_when_it_says_or_after_two_minutes_and_after_four_hours_at_most(
+    members: dict[str, int], seconds: float
+) -> None:
+    streams = account()
+    put(streams, "etl")
+    assert only_stream(streams).removed_at is None
+    end(streams, "etl", content_state={**progress(100), **members})
+    assert only_stream(streams).removed_at == later(seconds=seconds)
+
+
 def test_moments_are_written_in_utc_with_milliseconds() -> None:
     moment = datetime(2026, 11, 23, 13, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
     assert rfc3339(moment) == "2026-11-23T12:00:00.123Z"

@@ -1,6 +1,7 @@
 """The sandbox as its own process: the command line, and faults that only a real connection shows."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -147,6 +149,35 @@ def test_ctrl_c_does_not_wait_for_a_delayed_answer(sandbox: Sandbox) -> None:
         assert sandbox.stop() == (0, "")
 
 
+def test_ctrl_c_does_not_wait_for_those_who_look(sandbox: Sandbox) -> None:
+    with sandbox.client.stream("GET", "/sandbox/events") as looking:
+        events = looking.iter_lines()
+        assert next(events) == "id: 0"
+        assert sandbox.stop() == (0, "")
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(events)
+
+
+def test_those_who_stop_looking_leave_no_trace(sandbox: Sandbox) -> None:
+    for _ in range(3):
+        with sandbox.client.stream("GET", "/sandbox/events") as looking:
+            assert next(looking.iter_lines()) == "id: 0"
+    sandbox.client.put(PATH, json=PROGRESS)
+    assert sandbox.stop() == (0, "")
+
+
+def test_open_opens_the_page_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = tmp_path / "opened"
+    os.mkfifo(opened)
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    with running("--open") as sandbox:
+        assert opened.read_text() == f"{sandbox.url.removesuffix('api')}\n"
+        assert sandbox.stop() == (0, "")
+
+
 def test_client_that_hangs_up_amid_its_body_leaves_no_trace(sandbox: Sandbox) -> None:
     port = sandbox.client.base_url.port
     assert port is not None
@@ -193,6 +224,7 @@ def test_missing_extra_is_named(missing: str) -> None:
 def test_banner_says_what_to_configure() -> None:
     lines = banner("127.0.0.1", 8765).splitlines()
     assert lines[0] == "ActivitySmith sandbox: http://127.0.0.1:8765/api"
+    assert "The lock screen, live: http://127.0.0.1:8765/" in lines
     assert "  export ACTIVITYSMITH_BASE_URL=http://127.0.0.1:8765/api" in lines
     (airflow,) = [line for line in lines if "AIRFLOW_CONN" in line]
     assert json.loads(airflow.partition("=")[2].strip("'")) == {

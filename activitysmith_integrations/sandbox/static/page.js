@@ -163,7 +163,7 @@ function row(/** @type {Line} */ line) {
     element("span", "time-of", new Date(line.time).toLocaleTimeString([], { hour12: false })),
     element("span", `operation ${refused ? "refused" : operation === "ended" ? "ended" : ""}`, operation),
     element("span", "stream", line.stream_key),
-    element("span", "changed", line.changed.join(", ") || line.message || "nothing changed"),
+    element("span", "changed", line.changed.join(", ") || line.message || (operation === "ended" ? "as it was" : "nothing changed")),
   );
   const details = element("details");
   details.append(summary);
