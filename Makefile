@@ -2,7 +2,7 @@
 
 PYTHON := $(or $(shell command -v python3.11),python3)
 
-.PHONY: help test test-core test-airflow test-prefect test-live test-scale lint format demo constraints clean
+.PHONY: help test test-core test-browser test-airflow test-prefect test-live test-scale lint format demo constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -12,6 +12,9 @@ test: ## everything that CI checks
 
 test-core: ## core and sandbox, without an engine
 	@$(PYTHON) tools/run_tests.py core
+
+test-browser: ## the sandbox's page, in Chromium
+	@$(PYTHON) tools/run_tests.py browser
 
 test-airflow: ## the Airflow wing, on both Airflows
 	@$(PYTHON) tools/run_tests.py airflow

@@ -83,7 +83,7 @@ ENVIRONMENTS = {
 
 def prepare(names: Sequence[str]) -> None:
     """Make the environments, or bring them up to date; what is up to date already is left alone."""
-    with _alone():
+    with alone():
         uv = _uv()
         wheel = _wheel(uv)
         for name in names:
@@ -92,7 +92,7 @@ def prepare(names: Sequence[str]) -> None:
 
 def compile_constraints() -> None:
     """Resolve every environment anew and write its file of constraints."""
-    with _alone():
+    with alone():
         uv = _uv()
         for environment in ENVIRONMENTS.values():
             if environment.like:
@@ -104,7 +104,7 @@ def compile_constraints() -> None:
             command += ["--constraints", str(pins), "--group", f"pyproject.toml:{environment.group}"]
             command += [f"--extra={extra}" for extra in environment.extras]
             command += ["--output-file", str(environment.constraints), "pyproject.toml"]
-            with _step(f"resolve {environment.name}"):
+            with step(f"resolve {environment.name}"):
                 _run(command)
             pins.unlink()
 
@@ -112,7 +112,7 @@ def compile_constraints() -> None:
 def _uv() -> str:
     uv = BUILD / "uv" / "bin" / "uv"
     if not uv.exists():
-        with _step("install uv"):
+        with step("install uv"):
             # --target needs no venv module and leaves the machine's own Python as it is.
             pip = [sys.executable, "-m", "pip", "install", "-qq", "--upgrade"]
             _run([*pip, "--target", str(uv.parent.parent), "uv>=0.9,<1"])
@@ -123,7 +123,7 @@ def _wheel(uv: str) -> Path:
     dist, stamp = BUILD / "dist", BUILD / "dist" / "stamp"
     sources = _digest(sorted(_sources()))
     if not (stamp.exists() and stamp.read_text() == sources):
-        with _step("build the wheel"):
+        with step("build the wheel"):
             shutil.rmtree(dist, ignore_errors=True)
             # By way of the sdist, so that a file missing from it shows.
             _run([uv, "build", "--quiet", "--python", sys.executable, "--out-dir", str(dist), str(ROOT)])
@@ -151,7 +151,7 @@ def _install(uv: str, environment: Environment, wheel: Path) -> None:
             return
         if found["base"] != base:
             shutil.rmtree(folder)
-    with _step(f"install {environment.name}"):
+    with step(f"install {environment.name}"):
         if not stamp.exists():
             _run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(folder)])
         stamp.unlink(missing_ok=True)
@@ -182,7 +182,8 @@ def _run(command: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _step(name: str) -> Iterator[None]:
+def step(name: str) -> Iterator[None]:
+    """Say what is done, and how long it took."""
     print(f"{name} ...", flush=True)
     start = time.monotonic()
     yield
@@ -190,7 +191,7 @@ def _step(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """One at a time: two makes at once would lay out the same folders."""
     BUILD.mkdir(exist_ok=True)
     with (BUILD / "lock").open("w") as lock:

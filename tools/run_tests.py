@@ -16,11 +16,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import browser
 import environments
 import processes
 from environments import BUILD, ENVIRONMENTS, ROOT
 
-TOPICS = ("lint", "core", "airflow", "prefect", "live")
+TOPICS = ("lint", "core", "browser", "airflow", "prefect", "live")
 TIME_LIMIT = 20 * 60.0
 REPORT = "report.xml"
 
@@ -99,6 +100,7 @@ STEPS = (
     Step("core", "lint core", ("ruff", "check", "--quiet"), name="ruff check"),
     Step("core", "lint core", ("ruff", "format", "--check", "--quiet"), name="ruff format"),
     _types("core", "core", f"{PACKAGE}/core", f"{PACKAGE}/sandbox", "tools", *CORE_TESTS, "tests/for_users/plain*"),
+    _types("browser", "browser", "tests/browser"),
     _types("airflow-3.3", "airflow", f"{PACKAGE}/airflow"),
     _types("prefect-3.8", "prefect", f"{PACKAGE}/prefect"),
     _types_for_users("core", "core", "core_client.py"),
@@ -112,6 +114,7 @@ STEPS = (
     Step("core", "core", ("coverage", "report"), name="branches of core"),
     _tests("core", "core", "tests/sandbox"),
     _tests("core", "core", "tests/*.py"),
+    _tests("browser", "browser", "tests/browser"),
     _tests("airflow-3.3", "airflow", "tests/with_airflow"),
     _tests("airflow-3.1", "airflow", "tests/with_airflow"),
     _tests("prefect-3.8", "prefect", "tests/with_prefect"),
@@ -200,6 +203,8 @@ def main() -> None:
     processes.interrupt_on_any_end()
     steps = _selected(options.topics)
     environments.prepare(list(dict.fromkeys(step.environment for step in steps)))
+    if any(step.environment == "browser" for step in steps):
+        browser.prepare()
     results: list[Result] = []
     try:
         for step in steps:

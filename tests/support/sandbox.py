@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,14 +27,27 @@ class Sandbox:
         """Close the connections to it."""
         self._http.close()
 
+    @property
+    def page_url(self) -> str:
+        """Where its lock screen is."""
+        return self.base_url.removesuffix("api")
+
     def start(self, *stream_keys: str) -> None:
         """Start streams, so that they can end."""
         for key in stream_keys:
-            self._http.put(
-                f"/api/live-activity/stream/{key}",
-                headers={"Authorization": f"Bearer {KEY}"},
-                json={"content_state": {"title": key, "type": "progress", "percentage": 0}},
-            ).raise_for_status()
+            self.put(key, {"title": key, "type": "progress", "percentage": 0})
+
+    def put(self, stream_key: str, content_state: dict[str, Any], **members: Any) -> None:
+        """Start or update a stream."""
+        self._send("PUT", stream_key, {"content_state": content_state, **members})
+
+    def end(self, stream_key: str, **members: Any) -> None:
+        """End a stream."""
+        self._send("DELETE", stream_key, members)
+
+    def _send(self, method: str, stream_key: str, body: dict[str, Any]) -> None:
+        path, headers = f"/api/live-activity/stream/{stream_key}", {"Authorization": f"Bearer {KEY}"}
+        self._http.request(method, path, headers=headers, json=body).raise_for_status()
 
     def requests(self, method: str = "DELETE") -> list[dict[str, Any]]:
         """The requests that arrived, oldest first."""
@@ -60,15 +74,23 @@ class Sandbox:
 
 
 @contextmanager
-def running_sandbox() -> Iterator[Sandbox]:
-    """A sandbox without limits, ended at the end of the block."""
-    command = [sys.executable, "-m", "activitysmith_integrations.sandbox", "--port", "0"]
+def running_sandbox(port: int = 0) -> Iterator[Sandbox]:
+    """A sandbox without limits, ended at the end of the block.
+
+    Args:
+        port: Where it listens; 0 takes a free one.
+    """
+    command = [sys.executable, "-m", "activitysmith_integrations.sandbox", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         sandbox = Sandbox(process.stdout.readline().split(": ", 1)[1].strip())
+        # It writes a line for each request, and would wait for ever for somebody to read them.
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
         try:
             sandbox.behave()
             yield sandbox
         finally:
             sandbox.close()
             process.terminate()
+            reader.join()

@@ -1,0 +1,236 @@
+"""The lock screen as somebody sees it, in Chromium."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from support.sandbox import Sandbox, running_sandbox
+
+PICTURES = sorted((Path(__file__).parents[2] / "docs" / "pictures").glob("*.json"))
+PROGRESS = {"title": "Load", "type": "progress", "percentage": 10}
+
+Screenshot = Callable[..., None]
+
+
+def cards(page: Page) -> Any:
+    return page.locator("#stack > li:not(.leaving) > svg")
+
+
+def label(page: Page) -> str:
+    return cards(page).first.get_attribute("aria-label") or ""
+
+
+def show_everything(sandbox: Sandbox) -> None:
+    for path in PICTURES:
+        request = json.loads(path.read_text())
+        sandbox.put(path.stem, request.pop("content_state"), **request)
+
+
+def test_a_stream_is_seen_to_start_to_move_on_and_to_end(page: Page, sandbox: Sandbox, screenshot: Screenshot) -> None:
+    expect(page.get_by_text("No Live Activity")).to_be_visible()
+    sandbox.put("etl", PROGRESS)
+    expect(cards(page)).to_have_attribute("aria-label", "Load, 10 %")
+    sandbox.put("etl", {**PROGRESS, "percentage": 60})
+    expect(cards(page)).to_have_attribute("aria-label", "Load, 60 %")
+    expect(page.locator("#live")).to_have_text("1 live")
+    sandbox.end("etl", content_state={"title": "Load", "type": "alert", "message": "done"})
+    expect(cards(page)).to_have_attribute("aria-label", "Load, done")
+    expect(page.locator(".end")).to_contain_text("iOS removes it in")
+    expect(page.locator(".operation")).to_have_text(["ended", "updated", "started"])
+    expect(page.locator(".changed").nth(1)).to_have_text("percentage 10 → 60")
+    screenshot()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_type_is_shown_by_day_and_by_night(
+    page: Page, sandbox: Sandbox, screenshot: Screenshot, scheme: Any
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    show_everything(sandbox)
+    expect(cards(page)).to_have_count(len(PICTURES))
+    paper = cards(page).first.locator("rect.surface").evaluate("one => getComputedStyle(one).fill")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(28, 28, 30)"}[scheme]
+    screenshot()
+    page.locator(".scroll").evaluate("one => one.scrollTo(0, one.scrollHeight)")
+    screenshot("scrolled")
+
+
+def test_the_appearance_can_be_chosen_against_the_systems(page: Page, sandbox: Sandbox) -> None:
+    sandbox.put("etl", PROGRESS)
+    paper = cards(page).locator("rect.surface")
+    expect(paper).to_have_css("fill", "rgb(255, 255, 255)")
+    page.get_by_label("Appearance").select_option("dark")
+    expect(paper).to_have_css("fill", "rgb(28, 28, 30)")
+    page.emulate_media(color_scheme="dark")
+    page.get_by_label("Appearance").select_option("light")
+    expect(paper).to_have_css("fill", "rgb(255, 255, 255)")
+
+
+def test_an_alert_slides_in_as_a_banner_and_goes(page: Page, sandbox: Sandbox, screenshot: Screenshot) -> None:
+    sandbox.put("etl", PROGRESS)
+    sandbox.end("etl", alert={"title": "nightly_etl", "body": "load failed after 3 m 10 s"})
+    banner = page.locator(".banner")
+    expect(banner).to_contain_text("load failed after 3 m 10 s")
+    expect(banner).to_have_css("animation-name", "slide-in")
+    screenshot()
+    expect(banner).to_have_count(0, timeout=15_000)
+
+
+def test_an_alert_of_before_is_not_announced_again(page: Page, sandbox: Sandbox) -> None:
+    sandbox.put("etl", PROGRESS, alert={"title": "once"})
+    expect(page.locator(".banner")).to_have_count(1)
+    page.reload()
+    expect(cards(page)).to_have_count(1)
+    expect(page.locator(".operation")).to_have_count(1)
+    assert page.locator(".banner").count() == 0
+
+
+def test_markup_in_a_request_is_text(page: Page, sandbox: Sandbox, screenshot: Screenshot) -> None:
+    evil = "<script>hacked = 1</script><img src=x onerror='hacked = 1'>"
+    state = {"title": evil, "subtitle": evil, "badge": {"title": evil}, "icon": {"symbol": evil}}
+    button = {"title": evil, "type": "open_url", "url": "https://example.com"}
+    body = {"action": button, "alert": {"title": evil, "body": evil}}
+    sandbox.put("etl", {**state, "type": "alert", "message": evil}, **body)
+    sandbox.put("etl", {**state, "type": "alert", "message": f"{evil}!"}, **body)
+    expect(page.locator(".banner .title")).to_have_text(evil)
+    expect(cards(page).locator("text").first).to_contain_text("<script>hacked")
+    expect(page.locator(".changed").first).to_contain_text("message <script>")
+    page.locator("summary").first.click()
+    expect(page.locator("#log pre")).to_contain_text(evil)
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.locator("main img, main script").count() == 0
+    screenshot()
+
+
+def test_a_timer_counts_by_itself(page: Page, sandbox: Sandbox) -> None:
+    sandbox.put("etl", {"title": "Window", "type": "timer", "duration_seconds": 3000})
+    digits, bar = page.locator(".timer-digits"), page.locator(".timer-bar")
+    expect(digits).to_have_text("49:58", timeout=15_000)
+    assert 0 < float(bar.get_attribute("width") or 0) < 332
+    sandbox.put("etl", {"title": "Window", "type": "timer", "is_running": False})
+    expect(cards(page).get_by_text("Paused")).to_be_visible()
+    assert page.locator("[data-counts]").count() == 0
+
+
+def test_an_ended_activity_goes_when_ios_removes_it(page: Page, sandbox: Sandbox) -> None:
+    sandbox.put("etl", PROGRESS)
+    sandbox.end("etl", content_state={**PROGRESS, "auto_dismiss_seconds": 3})
+    expect(page.locator(".end")).to_have_text("Ended · iOS removes it in 0:02")
+    expect(page.locator("#stack > li")).to_have_count(0)
+    expect(page.get_by_text("No Live Activity")).to_be_visible()
+
+
+def test_the_page_comes_back_when_the_sandbox_does(context: BrowserContext) -> None:
+    page = context.new_page()
+    with running_sandbox() as sandbox:
+        page.goto(sandbox.page_url)
+        sandbox.put("etl", PROGRESS)
+        expect(cards(page)).to_have_count(1)
+    expect(page.locator("#connection")).to_have_text("Reconnecting …")
+    with running_sandbox(int(sandbox.page_url.rpartition(":")[2].strip("/"))) as again:
+        again.put("other", {**PROGRESS, "percentage": 70})
+        expect(page.locator("#connection")).to_have_text("Live", timeout=30_000)
+        expect(cards(page)).to_have_count(1)
+        expect(cards(page)).to_have_attribute("aria-label", "Load, 70 %")
+
+
+def test_a_page_in_the_background_does_not_listen_and_then_catches_up(page: Page, sandbox: Sandbox) -> None:
+    sandbox.put("etl", PROGRESS)
+    expect(cards(page)).to_have_count(1)
+    hide = "is => { Object.defineProperty(document, 'hidden', { value: is, configurable: true });"
+    hide += " document.dispatchEvent(new Event('visibilitychange')); }"
+    with page.expect_event("requestfailed", lambda asked: asked.url.endswith("/sandbox/events")):
+        page.evaluate(hide, True)
+    sandbox.put("etl", {**PROGRESS, "percentage": 80})
+    assert label(page) == "Load, 10 %"
+    page.evaluate(hide, False)
+    expect(cards(page)).to_have_attribute("aria-label", "Load, 80 %")
+
+
+def test_nothing_moves_when_states_change(page: Page, sandbox: Sandbox) -> None:
+    for key in ("one", "two", "three"):
+        sandbox.put(key, {**PROGRESS, "subtitle": "0"})
+    expect(cards(page)).to_have_count(3)
+    page.wait_for_function("document.getAnimations().length === 0")
+    page.evaluate("window.shifts.length = 0")
+    for number in range(10):
+        for key in ("one", "two", "three"):
+            sandbox.put(key, {**PROGRESS, "percentage": number * 10, "subtitle": "x" * number})
+    sandbox.end("two", content_state={**PROGRESS, "percentage": 100, "subtitle": "done"})
+    expect(page.locator(".end").nth(1)).to_contain_text("iOS removes it")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.evaluate("window.shifts") == []
+
+
+def test_a_phones_width_is_enough(page: Page, sandbox: Sandbox, screenshot: Screenshot) -> None:
+    page.set_viewport_size({"width": 375, "height": 812})
+    show_everything(sandbox)
+    expect(cards(page)).to_have_count(len(PICTURES))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    screenshot()
+    page.locator("#log-title").scroll_into_view_if_needed()
+    page.locator("#log summary").nth(3).scroll_into_view_if_needed()
+    screenshot("log")
+
+
+def test_the_log_is_read_with_the_keyboard(page: Page, sandbox: Sandbox) -> None:
+    sandbox.put("etl", PROGRESS, metadata={"run": "r1"})
+    expect(cards(page)).to_have_count(1)
+    page.locator(".scroll").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator("summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#log pre")).to_contain_text('"run": "r1"')
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Request 1 as JSON")).to_be_focused()
+
+
+def test_nothing_slides_where_less_motion_is_asked_for(page: Page, sandbox: Sandbox) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    sandbox.put("etl", PROGRESS, alert={"title": "now"})
+    expect(page.locator(".banner")).to_have_css("animation-name", "none")
+    expect(page.locator("#stack > li")).to_have_css("animation-name", "none")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("wide", [1280, 375])
+def test_axe_finds_nothing_serious(
+    context: BrowserContext, axe: Path, sandbox: Sandbox, scheme: Any, wide: int
+) -> None:
+    context.add_init_script(path=axe)
+    page = context.new_page()
+    page.set_viewport_size({"width": wide, "height": 900})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto(sandbox.page_url)
+    expect(page.locator("#settings")).to_contain_text(sandbox.base_url)
+    assert findings(page) == []
+    show_everything(sandbox)
+    sandbox.end("alert", alert={"title": "Freshness check", "body": "orders is 3 hours old"})
+    expect(page.locator(".banner")).to_have_count(1)
+    page.locator("summary").first.click()
+    expect(page.locator("#log pre")).to_contain_text("body")
+    assert findings(page) == []
+
+
+def findings(page: Page) -> list[str]:
+    found = page.evaluate("() => axe.run().then((result) => result.violations)")
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
+
+
+def test_a_thousand_streams_are_shown_fifty_at_a_time(page: Page, sandbox: Sandbox, screenshot: Screenshot) -> None:
+    for number in range(1000):
+        sandbox.put(f"s{number}", {**PROGRESS, "title": f"Load {number}"})
+    expect(page.locator("#live")).to_have_text("1000 live")
+    more = page.get_by_role("button", name="Show more")
+    expect(more).to_have_text("Show more (950 not shown)", timeout=30_000)
+    expect(cards(page)).to_have_count(50)
+    expect(page.locator("#log > li")).to_have_count(200)
+    more.click()
+    expect(cards(page)).to_have_count(100)
+    sandbox.put("s999", {**PROGRESS, "title": "Load 999", "percentage": 90})
+    expect(cards(page).first).to_have_attribute("aria-label", "Load 999, 90 %")
+    screenshot()
