@@ -99,8 +99,7 @@ def describe(content: Mapping[str, Any], clock: Clock = _AT_ITS_BEGINNING) -> st
 def _header(state: Mapping[str, Any]) -> tuple[str, float]:
     drawn, x = _icon(state)
     subtitle = one_line(state.get("subtitle") or "")
-    alone = not subtitle and not state.get("icon")
-    baseline = _PAD + (13 if subtitle else 15 if alone else 20.5)
+    baseline = _PAD + (13 if subtitle else 20.5)
     right = float(_RIGHT)
     badge = state.get("badge")
     if badge and state.get("type") in _BADGED:
@@ -110,7 +109,8 @@ def _header(state: Mapping[str, Any]) -> tuple[str, float]:
     drawn += _text(x, baseline, fit(state["title"], right - x, 16, bold=True), 16, weight=600)
     if subtitle:
         drawn += _text(x, _PAD + 30, fit(subtitle, _RIGHT - x, 13), 13, color="dim")
-    return drawn, float(_PAD + (20 if alone else _ICON))
+    # As high without a subtitle as with one, so that the card keeps its size when one comes or goes.
+    return drawn, float(_PAD + _ICON)
 
 
 def _icon(state: Mapping[str, Any]) -> tuple[str, float]:

@@ -24,9 +24,16 @@ FLAGS = [
     "--disable-sync",
 ]
 WATCH = """
-window.shifts = [];
-new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map((entry) => entry.value)))
-  .observe({ type: "layout-shift", buffered: true });
+const seen = [];
+const watch = new PerformanceObserver((list) => seen.push(...list.getEntries()));
+watch.observe({ type: "layout-shift", buffered: true });
+// What has moved since it was last asked.
+window.moved = () => {
+  const entries = [...seen.splice(0), ...watch.takeRecords()];
+  const told = ({ node, previousRect: was, currentRect: is }) =>
+    `${node?.nodeName} ${was.width}x${was.height} at ${was.x},${was.y}: ${is.width}x${is.height} at ${is.x},${is.y}`;
+  return entries.flatMap((entry) => entry.sources.map(told));
+};
 """
 
 

@@ -1,6 +1,7 @@
 """The lock screen as somebody sees it, in Chromium."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 from support.sandbox import Sandbox, running_sandbox
 
 PICTURES = sorted((Path(__file__).parents[2] / "docs" / "pictures").glob("*.json"))
+# Until what is there is painted, and what came of it is told.
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 PROGRESS = {"title": "Load", "type": "progress", "percentage": 10}
 
 Screenshot = Callable[..., None]
@@ -39,7 +42,7 @@ def test_a_stream_is_seen_to_start_to_move_on_and_to_end(page: Page, sandbox: Sa
     sandbox.end("etl", content_state={"title": "Load", "type": "alert", "message": "done"})
     expect(cards(page)).to_have_attribute("aria-label", "Load, done")
     expect(page.locator(".end")).to_contain_text("iOS removes it in")
-    expect(page.locator(".operation")).to_have_text(["ended", "updated", "started"])
+    expect(page.locator(".operation")).to_have_text(["started", "updated", "ended"])
     expect(page.locator(".changed").nth(1)).to_have_text("percentage 10 → 60")
     screenshot()
 
@@ -98,8 +101,8 @@ def test_markup_in_a_request_is_text(page: Page, sandbox: Sandbox, screenshot: S
     sandbox.put("etl", {**state, "type": "alert", "message": f"{evil}!"}, **body)
     expect(page.locator(".banner .title")).to_have_text(evil)
     expect(cards(page).locator("text").first).to_contain_text("<script>hacked")
-    expect(page.locator(".changed").first).to_contain_text("message <script>")
-    page.locator("summary").first.click()
+    expect(page.locator(".changed").last).to_contain_text("message <script>")
+    page.locator("summary").last.click()
     expect(page.locator("#log pre")).to_contain_text(evil)
     assert page.evaluate("typeof hacked") == "undefined"
     assert page.locator("main img, main script").count() == 0
@@ -155,15 +158,16 @@ def test_nothing_moves_when_states_change(page: Page, sandbox: Sandbox) -> None:
     for key in ("one", "two", "three"):
         sandbox.put(key, {**PROGRESS, "subtitle": "0"})
     expect(cards(page)).to_have_count(3)
-    page.wait_for_function("document.getAnimations().length === 0")
-    page.evaluate("window.shifts.length = 0")
+    page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished)).then(() => null)")
+    page.evaluate(TWO_FRAMES)
+    page.evaluate("moved()")
     for number in range(10):
         for key in ("one", "two", "three"):
             sandbox.put(key, {**PROGRESS, "percentage": number * 10, "subtitle": "x" * number})
     sandbox.end("two", content_state={**PROGRESS, "percentage": 100, "subtitle": "done"})
     expect(page.locator(".end").nth(1)).to_contain_text("iOS removes it")
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert page.evaluate("window.shifts") == []
+    page.evaluate(TWO_FRAMES)
+    assert page.evaluate("moved()") == []
 
 
 def test_a_phones_width_is_enough(page: Page, sandbox: Sandbox, screenshot: Screenshot) -> None:
@@ -186,7 +190,7 @@ def test_the_log_is_read_with_the_keyboard(page: Page, sandbox: Sandbox) -> None
     page.keyboard.press("Enter")
     expect(page.locator("#log pre")).to_contain_text('"run": "r1"')
     page.keyboard.press("Tab")
-    expect(page.get_by_label("Request 1 as JSON")).to_be_focused()
+    expect(page.get_by_label(re.compile("Request .* as JSON"))).to_be_focused()
 
 
 def test_nothing_slides_where_less_motion_is_asked_for(page: Page, sandbox: Sandbox) -> None:

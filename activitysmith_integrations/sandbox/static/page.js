@@ -150,9 +150,13 @@ function count(/** @type {HTMLElement} */ item, /** @type {Card} */ card) {
 // -- the request log --
 
 function write(/** @type {Line[]} */ lines) {
-  byId("no-requests").hidden = byId("no-requests").hidden || lines.length > 0;
-  log.prepend(...lines.map(row).reverse());
-  while (log.childElementCount > LINES) log.lastElementChild.remove();
+  if (lines.length === 0) return;
+  byId("no-requests").hidden = true;
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 20;
+  log.append(...lines.map(row));
+  while (log.childElementCount > LINES) log.firstElementChild.remove();
+  // Who reads something further up is left there.
+  if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
 function row(/** @type {Line} */ line) {
@@ -177,6 +181,7 @@ function row(/** @type {Line} */ line) {
 async function show(/** @type {HTMLElement} */ details, /** @type {Line} */ line) {
   const json = element("pre");
   json.tabIndex = 0;
+  json.role = "group";
   json.setAttribute("aria-label", `Request ${line.number} as JSON`);
   details.append(json);
   try {
