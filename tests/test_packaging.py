@@ -37,13 +37,13 @@ def test_the_package_under_test_is_the_installed_one_not_the_checkout() -> None:
     assert "site-packages" in Path(activitysmith_integrations.__file__).parts
 
 
-def test_the_wheel_has_every_source_and_the_mark_that_it_is_typed(installed: Distribution) -> None:
+def test_the_wheel_has_every_source_the_pages_files_and_the_mark_that_it_is_typed(installed: Distribution) -> None:
     sources = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "activitysmith_integrations").rglob("*")
-        if path.suffix in (".py", ".typed")
+        if path.suffix in (".py", ".typed", ".html", ".css", ".js")
     }
-    assert "activitysmith_integrations/py.typed" in sources
+    assert {"py.typed", "sandbox/static/index.html"} <= {name.partition("/")[2] for name in sources}
     assert sources <= _files(installed)
 
 

@@ -27,7 +27,7 @@ def test_a_state_in_a_file_becomes_an_svg_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_a_state_on_standard_input_goes_to_standard_output(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "activitysmith_integrations.sandbox", "preview", *arguments]
+    command = [sys.executable, "-P", "-m", "activitysmith_integrations.sandbox", "preview", *arguments]
     done = subprocess.run(command, input=json.dumps(STATE).encode(), capture_output=True, check=True)
     assert done.stdout.decode() == svg_of(STATE)
     assert done.stderr == b""

@@ -58,7 +58,7 @@ class Sandbox:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[Sandbox]:
-    command = [sys.executable, "-m", MODULE, "--port", "0", *arguments]
+    command = [sys.executable, "-P", "-m", MODULE, "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -80,7 +80,8 @@ def running_sandbox(port: int = 0) -> Iterator[Sandbox]:
     Args:
         port: Where it listens; 0 takes a free one.
     """
-    command = [sys.executable, "-m", "activitysmith_integrations.sandbox", "--port", str(port)]
+    # -P: the package that is installed, not the one in the folder that the tests are run from.
+    command = [sys.executable, "-P", "-m", "activitysmith_integrations.sandbox", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         sandbox = Sandbox(process.stdout.readline().split(": ", 1)[1].strip())
