@@ -2,7 +2,8 @@
 
 PYTHON := $(or $(shell command -v python3.11),python3)
 
-.PHONY: help test test-core test-browser test-airflow test-prefect test-live test-scale lint format demo constraints clean
+.PHONY: help test test-core test-browser test-airflow test-prefect test-live test-scale lint format demo demo-open
+.PHONY: constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +40,10 @@ format: ## let ruff put the sources in order
 demo: ## real runs in both engines, and what the lock screen shows after them
 	@$(PYTHON) tools/environments.py airflow-3.3 prefect-3.8
 	@.build/env-airflow-3.3/bin/python tools/demo.py
+
+demo-open: ## the same, and the sandbox's page stays open until Ctrl-C
+	@$(PYTHON) tools/environments.py airflow-3.3 prefect-3.8
+	@.build/env-airflow-3.3/bin/python tools/demo.py --stay
 
 constraints: ## pin the newest versions that the environments may have
 	@$(PYTHON) tools/environments.py --compile

@@ -1,9 +1,11 @@
 """The whole job for everybody to see: real runs in Airflow and Prefect, and the lock screens that they leave.
 
 It starts a stream for each run, runs one success and one failure in each engine, and looks at what became of the
-streams: on the package's sandbox or, with ACTIVITYSMITH_API_KEY set, on the real service and your phone.
+streams: on the package's sandbox, whose page shows the lock screen meanwhile, or, with ACTIVITYSMITH_API_KEY set, on
+the real service and your phone.
 """
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import lock_screen
+import pictures
 import processes
 from engines import Airflow, Engine, EngineError, Prefect, Sandbox, until
 from environments import BUILD, ROOT
@@ -69,7 +72,13 @@ class SandboxService:
     def __init__(self, home: Path) -> None:
         self._sandbox = Sandbox(home)
         self.base_url: str | None = self._sandbox.base_url
-        self.start, self.stop = self._sandbox.start, self._sandbox.stop
+        self.page_url = self._sandbox.page_url
+        self.stop = self._sandbox.stop
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._sandbox.start()
+        say(f"watch the lock screen: {self.page_url}")
 
     def has_ended(self, run: Run, engine: Engine) -> bool:
         """Whether the run's stream has ended."""
@@ -121,18 +130,27 @@ class RealService:
 Service = SandboxService | RealService
 
 
-def show(home: Path) -> list[Row]:
+@contextlib.contextmanager
+def _service(home: Path) -> Iterator[Service]:
+    """The service, for as long as it is needed."""
+    api_key = os.environ.get("ACTIVITYSMITH_API_KEY")
+    service = RealService(api_key) if api_key else SandboxService(home / "sandbox")
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+def show(home: Path, service: Service) -> list[Row]:
     """Run everything; what became of each stream.
 
     Args:
         home: A folder for all that is written meanwhile.
+        service: Where the streams are.
     """
+    _start_streams(service)
     with contextlib.ExitStack() as stack:
-        api_key = os.environ.get("ACTIVITYSMITH_API_KEY")
-        service = RealService(api_key) if api_key else SandboxService(home / "sandbox")
-        stack.callback(service.stop)
-        service.start()
-        _start_streams(service)
         pool = stack.enter_context(ThreadPoolExecutor(2 + len(RUNS)))
         futures = []
         for engine in _engines(home, service):
@@ -207,21 +225,44 @@ def _scratch() -> Iterator[Path]:
             raise
 
 
+def _keep_pictures(rows: list[Row]) -> None:
+    for run in RUNS:
+        (content,) = (row.content for row in rows if row.stream == run.name)
+        if content is not None:
+            pictures.keep(f"{run.engine.lower()}-{'failure' if run.fails_at else 'success'}", content)
+    pictures.draw()
+
+
+def _stay(service: SandboxService) -> None:
+    say(f"the lock screen stays open until Ctrl-C: {service.page_url}")
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
 def main() -> None:
     """Show it, and fail if a stream did not end as it should."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--stay", action="store_true", help="keep the sandbox's page open until Ctrl-C")
+    options = parser.parse_args()
+    if options.stay and os.environ.get("ACTIVITYSMITH_API_KEY"):
+        parser.error("the page is the sandbox's, which is not used while ACTIVITYSMITH_API_KEY is set")
     processes.interrupt_on_any_end()
     paint = lock_screen.colored if sys.stdout.isatty() and "NO_COLOR" not in os.environ else lock_screen.plain
     try:
-        with _scratch() as home:
-            rows = show(home)
+        with _scratch() as home, _service(home) as service:
+            rows = show(home, service)
             print(f"\n{lock_screen.table(rows, paint)}\n", flush=True)
             if wrong := [row.stream for row in rows if row.problem]:
                 raise EngineError(f"{len(wrong)} of {len(rows)} streams are wrong: {', '.join(wrong)}")
+            say("every Live Activity has ended as it should")
+            if isinstance(service, SandboxService):
+                _keep_pictures(rows)
+                if options.stay:
+                    _stay(service)
     except KeyboardInterrupt:
         sys.exit("\nstopped")
     except (EngineError, ActivitySmithError, OSError) as error:
         sys.exit(f"The demo failed: {error}\nWhat the programs printed is in {LOGS.relative_to(ROOT)}")
-    say("every Live Activity has ended as it should")
 
 
 if __name__ == "__main__":

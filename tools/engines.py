@@ -263,7 +263,7 @@ class Sandbox(Server):
         super().__init__("The sandbox", ENVIRONMENTS[environment].programs, home, {})
         self._port = free_port()
         self._url = f"http://127.0.0.1:{self._port}"
-        self.base_url = f"{self._url}/api"
+        self.base_url, self.page_url = f"{self._url}/api", f"{self._url}/"
 
     def start(self) -> None:
         """Start it, and wait until it listens."""

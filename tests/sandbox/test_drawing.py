@@ -185,7 +185,7 @@ def test_a_running_timer_tells_a_script_how_to_count_and_one_that_stands_does_no
 
 
 def test_buttons_are_shown_and_the_second_only_where_the_type_has_one() -> None:
-    buttons = {"action": {"title": "Open"}, "secondary_action": {"title": "Snooze"}}
+    buttons: dict[str, Any] = {"action": {"title": "Open"}, "secondary_action": {"title": "Snooze"}}
     assert words(card({"type": "alert", "message": "m"}, **buttons))[-2:] == ["Open", "Snooze"]
     assert words(card({"type": "timer"}, **buttons))[-1] == "Open"
 
