@@ -90,7 +90,7 @@ def describe(content: Mapping[str, Any], clock: Clock = _AT_ITS_BEGINNING) -> st
     badge, buttons = state.get("badge") or {}, [content.get("action"), content.get("secondary_action")]
     words = [state["title"], badge.get("title"), state.get("subtitle"), *_READINGS[state.get("type")](state, clock)]
     words += [f"button {button['title']}" for button in buttons if button]
-    return ", ".join(one_line(str(word)) for word in words if word)
+    return ", ".join(filter(None, (one_line(str(word or "")) for word in words))) or "Live Activity"
 
 
 # -- the parts of a card: each returns its elements and where it ends --
@@ -164,6 +164,8 @@ def _segmented_progress(state: Mapping[str, Any], y: float, clock: Clock) -> tup
 def _segments(state: Mapping[str, Any], done: int, total: int) -> list[dict[str, Any]]:
     """The looks of the segments: the completed ones, the current one if it has a color of its own, the rest."""
     colors = state.get("step_colors") or []
+    # An update that leaves out the number of steps may say more than there are.
+    done = min(done, total)
     looks = [{"color": colors[index] if index < len(colors) else _accent(state)} for index in range(done)]
     if done < total:
         current = state.get("step_color")

@@ -98,6 +98,15 @@ def test_a_run_that_is_complete_has_no_current_step() -> None:
     assert (len(boxes(shown, "blue")), boxes(shown, "red"), boxes(shown, "track")) == (2, [], [])
 
 
+def test_more_steps_done_than_there_are_fill_the_bar() -> None:
+    shown = card({"type": "segmented_progress", "number_of_steps": 2, "current_step": 9})
+    assert (len(boxes(shown, "blue")), boxes(shown, "track")) == (2, [])
+
+
+def test_a_blank_title_leaves_a_card_that_has_a_name() -> None:
+    assert card({"title": " ", "type": "progress"}).get("aria-label") == "Live Activity"
+
+
 @pytest.mark.parametrize(("steps", "count"), [(40, 40), (41, 2), (10**18, 2)])
 def test_more_steps_than_can_be_told_apart_are_one_bar(steps: int, count: int) -> None:
     shown = card({"type": "segmented_progress", "number_of_steps": steps, "current_step": steps // 2})
@@ -305,5 +314,5 @@ def test_whatever_a_state_holds_its_card_is_well_formed(
 ) -> None:
     written = draw(content, Clock(elapsed, began_at), alone=True)
     assert_within(ET.fromstring(written))
-    assert not re.search(r'="(nan|inf|-[0-9])', written)
-    assert describe(content) or not content["content_state"]["title"]
+    assert not re.search(r' (x|y|width|height|rx|data-\w+)="-?(nan|inf|-)', written)
+    assert describe(content)
