@@ -4,6 +4,7 @@ Nothing here knows the reader's font. Widths are those of a common sans serif, i
 too wide than too narrow; what is unknown is taken for an average letter.
 """
 
+import math
 import unicodedata
 from functools import lru_cache
 
@@ -56,6 +57,12 @@ def fit(text: str, space: float, size: float, *, bold: bool = False) -> str:
             break
         kept += character
     return f"{kept.rstrip()}…"
+
+
+def size_that_fits(text: str, space: float, largest: int, smallest: int) -> int:
+    """The largest size in which a bold text has space; the smallest even if that is too large."""
+    needed = width(one_line(text), largest, bold=True)
+    return max(smallest, min(largest, math.floor(largest * space / needed))) if needed else largest
 
 
 def wrap(text: str, space: float, size: float, lines: int) -> list[str]:

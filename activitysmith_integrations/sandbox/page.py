@@ -17,9 +17,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from activitysmith_integrations.sandbox.connection import gone
-from activitysmith_integrations.sandbox.drawing import Clock, draw
+from activitysmith_integrations.sandbox.drawing import draw
 from activitysmith_integrations.sandbox.events import Feed, News, RequestLog, Viewer
 from activitysmith_integrations.sandbox.palette import page_stylesheet
+from activitysmith_integrations.sandbox.readings import Clock
 from activitysmith_integrations.sandbox.streams import Account, RefusedError, Stream
 
 # Seconds: between two events, so that what happens at the same time is told at once; without any, so that a

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activitysmith_integrations.core.models import Color, StateType
-from activitysmith_integrations.sandbox.drawing import WIDTH, Clock, describe, draw
+from activitysmith_integrations.sandbox.drawing import WIDTH, draw
 from activitysmith_integrations.sandbox.lettering import fit, width, wrap
 from activitysmith_integrations.sandbox.palette import DAY, NIGHT
+from activitysmith_integrations.sandbox.readings import Clock, describe
 from activitysmith_integrations.sandbox.symbols import SYMBOLS
 
 COLORS = get_args(Color)
@@ -119,6 +120,7 @@ def test_more_steps_than_can_be_told_apart_are_one_bar(steps: int, count: int) -
         ({"percentage": 0}, "0 %"),
         ({"percentage": 42.5}, "42.5 %"),
         ({"percentage": 99.99}, "99.9 %"),
+        ({"percentage": 56.7}, "56.7 %"),
         ({"value": 3, "upper_limit": 4}, "75 %"),
         ({"value": -3, "upper_limit": 4}, "0 %"),
         ({"value": 10**400, "upper_limit": 2 * 10**400}, "50 %"),
@@ -166,6 +168,7 @@ def test_an_alert_wraps_its_message_and_cuts_it_after_four_lines() -> None:
 def test_a_value_is_shown_as_it_is() -> None:
     assert "$ 2,318.40" in words(card({"type": "value", "value": "$ 2,318.40"}))
     assert "7" in words(card({"type": "value", "value": 7.0}))
+    assert "-1e+300" in words(card({"type": "value", "value": -(10**400)}))
 
 
 @pytest.mark.parametrize(
