@@ -11,7 +11,7 @@ from activitysmith_integrations.sandbox.preview import svg_of
 
 FOLDER = ROOT / "docs" / "pictures"
 # As the package writes them; they are never the same twice.
-_DURATION = re.compile(r"under 1 s|\b\d+ (?:s\b|[dhm] \d\d [hms]\b)")
+_DURATION = re.compile(r"less than 1 s|\b\d+ (?:s\b|[dhm] \d\d [hms]\b)")
 
 
 def keep(name: str, content: Mapping[str, Any]) -> None:

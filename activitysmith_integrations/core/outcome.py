@@ -349,7 +349,7 @@ def duration(started_at: datetime | None, ended_at: datetime | None) -> str:
     if took < timedelta(0):
         return ""
     if took < timedelta(seconds=1):
-        return "under 1 s"
+        return "less than 1 s"
     minutes, seconds = divmod(int(took.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -272,8 +272,8 @@ def test_folding_never_shows_complete_what_is_not_nor_nothing_when_something_is_
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, "under 1 s"),
-        (0.9, "under 1 s"),
+        (0, "less than 1 s"),
+        (0.9, "less than 1 s"),
         (1, "1 s"),
         (59.9, "59 s"),
         (60, "1 m 00 s"),
