@@ -1,6 +1,7 @@
 """Prefect as a library: a home of its own, and a server only for the tests that ask for one."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -26,6 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", r"ignore:(?s)Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def look_for_open_sockets() -> Iterator[None]:
+    """Finds them before the end of all, where pytest no longer knows the exception made above."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
