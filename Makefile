@@ -3,7 +3,7 @@
 PYTHON := $(or $(shell command -v python3.11),python3)
 
 .PHONY: help test test-core test-browser test-airflow test-prefect test-live test-scale lint format demo demo-open
-.PHONY: constraints clean
+.PHONY: bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,9 @@ demo: ## real runs in both engines, and what the lock screen shows after them
 demo-open: ## the same, and the sandbox's page stays open until Ctrl-C
 	@$(PYTHON) tools/environments.py airflow-3.3 prefect-3.8
 	@.build/env-airflow-3.3/bin/python tools/demo.py --stay
+
+bench: ## what it costs, side by side with what people would use otherwise
+	@$(PYTHON) tools/bench.py
 
 constraints: ## pin the newest versions that the environments may have
 	@$(PYTHON) tools/environments.py --compile

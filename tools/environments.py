@@ -77,6 +77,9 @@ ENVIRONMENTS = {
         Environment("plain-sandbox", extras=("sandbox",), like="core"),
         Environment("plain-airflow", extras=("airflow",), like="airflow-3.3"),
         Environment("plain-prefect", extras=("prefect",), like="prefect-3.8"),
+        Environment("bench-core", "bench-core"),
+        Environment("bench-airflow", "bench-airflow", ("airflow",), ("apache-airflow==3.3.*",)),
+        Environment("bench-prefect", "bench-prefect", ("prefect",), ("prefect==3.8.*",)),
     )
 }
 
