@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import environments
+import processes
 from environments import BUILD, ENVIRONMENTS, ROOT
 
 PROGRAMS = ROOT / "tests" / "benchmarks"
@@ -357,6 +358,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part is called {', '.join(sorted(unknown))}")
+    processes.interrupt_on_any_end()
     environments.prepare(["bench-core", "bench-airflow", "bench-prefect"])
     rows: list[Row] = []
     with _bench() as bench:

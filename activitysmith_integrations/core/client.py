@@ -1,6 +1,5 @@
 """The clients: the only lines that send or sleep. Every decision they take is in ``wire`` and ``retry``."""
 
-import asyncio
 import os
 import random
 import time
@@ -143,7 +142,7 @@ class _Client(Generic[ClientT]):
             return client
         try:
             # Plain http:// is for this machine only, and a proxy is another machine.
-            made = self._make_http_client(proxies=self.base_url.startswith("https:"))
+            made = self._make_http_client(local=self.base_url.startswith("http:"))
         except (ImportError, ValueError) as error:
             raise InvalidRequestError(("HTTPS_PROXY, ALL_PROXY", f"cannot be used: {error}")) from None
         # Of two threads that get here together, both use the one that came first.
@@ -373,6 +372,8 @@ class AsyncActivitySmithClient(_Client[httpx.AsyncClient]):
                 delay = call.budget.next_delay(error)
                 if delay is None:
                     raise
+            import asyncio  # loaded anyhow where this runs; a script that ends one stream does without
+
             await asyncio.sleep(delay)
 
     async def _send(self, request: httpx.Request, deadline: float) -> tuple[httpx.Response, bytes]:

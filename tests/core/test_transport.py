@@ -23,6 +23,13 @@ def test_the_tls_context_is_made_once() -> None:
     assert transport.shared_ssl_context() is transport.shared_ssl_context()
 
 
+def test_a_client_for_this_machine_trusts_no_certificate_and_loads_none() -> None:
+    transport.shared_ssl_context.cache_clear()
+    transport.sync_client(local=True).close()
+    assert transport.shared_ssl_context.cache_info().currsize == 0
+    assert transport._ssl_context(local=True).get_ca_certs() == []
+
+
 def test_a_name_look_up_that_hangs_is_held_to_the_calls_time(monkeypatch: pytest.MonkeyPatch) -> None:
     answered, asked = threading.Event(), threading.Event()
 
