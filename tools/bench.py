@@ -31,7 +31,7 @@ BASELINES = ("activitysmith", "httpx", "apache-airflow", "apache-airflow-provide
 
 IMPORT_RUNS = 9
 ONE_SHOT_RUNS = 15
-FAN_OUT_RUNS = {100: 9, 1_000: 5, 10_000: 3}
+FAN_OUT_RUNS = {100: 7, 1_000: 5, 10_000: 3}
 HOLD_RUNS = 3
 HOLD_SECONDS = 60.0
 FAULTS = {"hole": "no answer", "drip": "a byte a second", "limit": "429, come back in an hour"}
@@ -185,7 +185,7 @@ class Bench:
 
     def warm(self) -> Iterator[Row]:
         """A call on a connection that is open."""
-        found = self.run("bench-core", "calls", self.api, 25, 100, "ours", "httpx", "sdk", "http_client")
+        found = self.run("bench-core", "calls", self.api, 80, 30, "ours", "httpx", "sdk", "http_client")
         what, ours = ("warm", "a call on an open connection", "ms"), _milli(found["ours"])
         yield compare(what, ours, "raw httpx", _milli(found["httpx"]), most_ratio=1.1)
         yield compare(what, ours, "SDK", _milli(found["sdk"]), most_ratio=1)
