@@ -31,6 +31,16 @@ LAW = {
     ".core.models": {"pydantic", "pydantic_core", ".core.errors"},
     ".core.outcome": {".core.models", ".core.errors", ".core.retry", ".core.text"},
     ".core.ending": {".core.models", ".core.errors", ".core.retry", ".core.outcome"},
+    ".core.progress": {".core.models", ".core.errors", ".core.outcome", ".core.text"},
+    ".core.live": {
+        ".core.client",
+        ".core.ending",
+        ".core.models",
+        ".core.outcome",
+        ".core.progress",
+        ".core.retry",
+        ".core.wire",
+    },
     ".core.wire": {"", "httpx", "pydantic", ".core.models", ".core.errors", ".core.keys", ".core.retry"},
     ".core.transport": {"httpx"},
     ".core.client": {

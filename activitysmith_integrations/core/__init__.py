@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ServerError,
     )
     from activitysmith_integrations.core.keys import stream_key
+    from activitysmith_integrations.core.live import AsyncLiveActivity, LiveActivity
     from activitysmith_integrations.core.models import (
         AlertPayload,
         AlertState,
@@ -78,6 +79,7 @@ __all__ = [
     "AlertPayload",
     "AlertState",
     "AsyncActivitySmithClient",
+    "AsyncLiveActivity",
     "AuthenticationError",
     "BadRequestError",
     "Badge",
@@ -92,6 +94,7 @@ __all__ = [
     "Icon",
     "InvalidRequestError",
     "InvalidResponseError",
+    "LiveActivity",
     "MetadataInput",
     "Metric",
     "MetricsState",
@@ -151,6 +154,7 @@ _ROOMS = {
         "ServerError",
     ),
     "keys": ("stream_key",),
+    "live": ("AsyncLiveActivity", "LiveActivity"),
     "models": (
         "AlertPayload",
         "AlertState",

@@ -131,6 +131,16 @@ class _Client(Generic[ClientT]):
         """Where calls go."""
         return self._endpoint.base_url
 
+    def with_retry(self, retry: RetryPolicy) -> Self:
+        """The same client with another patience; the two share their connections.
+
+        Args:
+            retry: How often and how long its calls repeat themselves.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, _retry=retry)
+        return twin
+
     def __getstate__(self) -> None:
         raise TypeError(f"{type(self).__name__} holds an API key and connections; make one where it is used")
 

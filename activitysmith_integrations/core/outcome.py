@@ -28,7 +28,7 @@ FailureForm: TypeAlias = Literal["alert", "segmented_progress", "progress"]
 MAX_SEGMENTS = 12
 FAILURE_STAYS_MINUTES = 240
 
-_TITLE, _SUBTITLE, _MESSAGE, _STEP, _ERROR = 60, 80, 200, 40, 120
+_TITLE, MAX_SUBTITLE, _MESSAGE, _STEP, _ERROR = 60, 80, 200, 40, 120
 _METADATA, _TAG = 250, 64
 
 
@@ -212,14 +212,15 @@ def _picture(outcome: RunOutcome, said: Mapping[str, Any]) -> dict[str, Any]:
     message = _message(outcome, look, include_error=bool(said.get("include_error")))
     members: dict[str, Any] = {"content_state": _failure(outcome, said, look, message)}
     if look.loud:
-        members["alert"] = {"title": _title(outcome, said), "body": message}
+        members["alert"] = {"title": shown_title(outcome, said), "body": message}
     button = _open_run(outcome.url)
     if button is not None:
         members["action"] = button
     return members
 
 
-def _title(outcome: RunOutcome, said: Mapping[str, Any]) -> str:
+def shown_title(outcome: RunOutcome, said: Mapping[str, Any]) -> str:
+    """The first line: the user's own, else the pipeline's name."""
     return line(said.get("title"), _TITLE) or line(outcome.pipeline, _TITLE) or "Run"
 
 
@@ -227,8 +228,8 @@ def _success(outcome: RunOutcome, said: Mapping[str, Any]) -> dict[str, Any]:
     took = duration(outcome.started_at, outcome.ended_at)
     color = said.get("success_color", "green")
     state: dict[str, Any] = {
-        "title": _title(outcome, said),
-        "subtitle": line(said.get("subtitle"), _SUBTITLE) or (f"Done in {took}" if took else "Done"),
+        "title": shown_title(outcome, said),
+        "subtitle": line(said.get("subtitle"), MAX_SUBTITLE) or (f"Done in {took}" if took else "Done"),
         "color": color,
         "icon": {"symbol": "checkmark.circle.fill", "color": color},
         **_stays(said.get("success_auto_dismiss_minutes")),
@@ -249,20 +250,20 @@ def _failure(outcome: RunOutcome, said: Mapping[str, Any], look: _Look, message:
         else said.get("success_auto_dismiss_minutes")
     )
     state: dict[str, Any] = {
-        "title": _title(outcome, said),
+        "title": shown_title(outcome, said),
         "color": color,
         "icon": {"symbol": look.symbol, "color": color},
         "badge": {"title": look.badge, "color": color},
         **_stays(stays),
     }
-    subtitle = line(said.get("subtitle"), _SUBTITLE)
+    subtitle = line(said.get("subtitle"), MAX_SUBTITLE)
     form = said.get("on_failure", "alert")
     total = outcome.steps_total
     done = None if outcome.steps_done is None else min(outcome.steps_done, (total or 1) - 1)  # what failed is not done
     steps = fold_steps(done, total)
     if form == "alert" or steps is None:
         return {**state, "type": "alert", "message": message, **({"subtitle": subtitle} if subtitle else {})}
-    state["subtitle"] = subtitle or cut(message, _SUBTITLE)
+    state["subtitle"] = subtitle or cut(message, MAX_SUBTITLE)
     if form == "progress":
         return {**state, "type": "progress", "percentage": _percentage(done, total)}
     completed = {"step_colors": [said.get("success_color", "green")] * steps[0]} if steps[0] else {}

@@ -467,6 +467,14 @@ def test_one_async_client_uses_one_connection_for_many_calls(peer: Any) -> None:
     assert server.connections == 1
 
 
+def test_a_client_with_another_patience_uses_the_same_connections(peer: Any) -> None:
+    server = peer(_answer_for_ever)
+    with ActivitySmithClient(KEY, base_url=server.base_url) as client:
+        client.with_retry(RetryPolicy(max_retries=0)).end_stream("nightly")
+        client.end_stream("nightly")
+    assert server.connections == 1
+
+
 def _end_in_child(client: ActivitySmithClient, result: Any) -> None:
     result.put((os.getpid(), client.end_stream("nightly").operation))
     client.close()

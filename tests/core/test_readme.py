@@ -22,7 +22,12 @@ def test_the_table_of_pictures_is_what_the_code_draws() -> None:
 
 
 def test_every_piece_of_code_is_run_here_or_with_its_engine() -> None:
-    assert list(readme.code()) == ["Quick start: Airflow", "Quick start: Prefect", "Quick start: any Python"]
+    assert list(readme.code()) == [
+        "Quick start: Airflow",
+        "Quick start: Prefect",
+        "Quick start: any Python",
+        "Live progress from any Python",
+    ]
 
 
 def test_the_quick_start_for_any_python_starts_a_stream_and_ends_it(sandbox: Sandbox) -> None:
@@ -31,3 +36,12 @@ def test_the_quick_start_for_any_python_starts_a_stream_and_ends_it(sandbox: San
     assert start["body"]["content_state"]["number_of_steps"] == 5
     (end,) = sandbox.ends("nightly-etl")
     assert end["content_state"]["percentage"] == 100
+
+
+def test_the_live_progress_of_any_python_starts_moves_and_ends_a_stream(sandbox: Sandbox) -> None:
+    exec(readme.code()["Live progress from any Python"], {})
+    start, *_ = sandbox.requests("PUT")
+    shown = start["body"]["content_state"]
+    assert (shown["title"], shown["number_of_steps"]) == ("Nightly ETL", 2)
+    (end,) = sandbox.ends("nightly-etl")
+    assert (end["content_state"]["current_step"], end["content_state"]["color"]) == (2, "green")

@@ -13,8 +13,10 @@ from activitysmith_integrations.core import (
     AlertState,
     APIStatusError,
     AsyncActivitySmithClient,
+    AsyncLiveActivity,
     EndStreamMembers,
     EndStreamResponse,
+    LiveActivity,
     Metric,
     MetricsState,
     OpenURLAction,
@@ -47,12 +49,19 @@ def right(client: ActivitySmithClient) -> None:
         assert_type(own, ActivitySmithClient)
     client.end_stream("nightly", **end_request(RunOutcome("nightly", "failed", steps_done=2, steps_total=5)))
 
+    with LiveActivity("nightly", title="Nightly", steps=["extract", "load"], client=client) as activity:
+        assert_type(activity, LiveActivity)
+        activity.advance("load")
+    assert_type(client.with_retry(RetryPolicy()), ActivitySmithClient)
+
 
 async def right_too() -> None:
     async with AsyncActivitySmithClient() as client:
         assert_type(client, AsyncActivitySmithClient)
         assert_type(await client.end_stream("nightly"), EndStreamResponse)
         assert_type(await client.stream("nightly", content_state={"title": "Nightly"}), StreamResponse)
+        async with AsyncLiveActivity("nightly", steps=3, client=client) as activity:
+            activity.update(done=2, subtitle="nearly")
 
 
 def errors(client: ActivitySmithClient) -> None:
@@ -76,6 +85,8 @@ def wrong(client: ActivitySmithClient, asynchronous: AsyncActivitySmithClient) -
     client.end_stream("nightly", metadata={"rows": [7]})  # type: ignore[dict-item]
     client.stream("nightly")  # type: ignore[call-arg]
     print(asynchronous.end_stream("nightly").operation)  # type: ignore[attr-defined]
+    LiveActivity("nightly", client=asynchronous)  # type: ignore[arg-type]
+    LiveActivity("nightly", titel="x")  # type: ignore[call-arg]
     with asynchronous:  # type: ignore[attr-defined]
         pass
     AlertState(title="t")  # type: ignore[call-arg]

@@ -54,6 +54,11 @@ class Sandbox:
         received: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["requests"]
         return [request for request in received if request["method"] == method]
 
+    def living(self) -> list[str]:
+        """The keys of the streams that have not ended."""
+        streams: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["streams"]
+        return [stream["stream_key"] for stream in streams if stream["live"]]
+
     def ends(self, stream_key: str) -> list[dict[str, Any]]:
         """The bodies of the requests to end a stream that were answered with a success."""
         return [

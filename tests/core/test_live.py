@@ -1,0 +1,484 @@
+"""Both colours live the same life: what a block does happens in a thread, so that one body serves both."""
+
+import asyncio
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
+
+import httpx
+import pytest
+from support.sandbox import KEY as SANDBOX_KEY
+from support.sandbox import Sandbox, running_sandbox
+from support.service import ENDED, KEY, STARTED
+
+from activitysmith_integrations.core import (
+    ActivitySmithClient,
+    AsyncActivitySmithClient,
+    AsyncLiveActivity,
+    InvalidRequestError,
+    LiveActivity,
+)
+from activitysmith_integrations.core.live import _Activity
+
+Activity: TypeAlias = LiveActivity | AsyncLiveActivity
+Behaviour: TypeAlias = Callable[[httpx.Request], httpx.Response | None]
+PATIENCE = 60.0
+HELD = 0.5
+
+
+class Wire:
+    """Stands in for the service: keeps what arrives and what was answered, in order."""
+
+    def __init__(self) -> None:
+        self.behave: Behaviour = lambda _: None
+        self.requests: list[httpx.Request] = []
+        self.log: list[str] = []
+        self.ended = threading.Event()
+        self._arrivals: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.log.append(f"{request.method} arrives")
+        self._arrivals.put(json.loads(request.content))
+        if request.method == "DELETE":
+            self.ended.set()
+        try:
+            answer = self.behave(request)
+        finally:
+            self.log.append(f"{request.method} is over")
+        if answer is not None:
+            return answer
+        return httpx.Response(200, json=ENDED if request.method == "DELETE" else STARTED)
+
+    async def in_a_thread(self, request: httpx.Request) -> httpx.Response:
+        return await asyncio.to_thread(self, request)
+
+    def next(self) -> dict[str, Any]:
+        """The state of the next request; waits for it."""
+        state: dict[str, Any] = self._arrivals.get(timeout=PATIENCE)["content_state"]
+        return state
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.requests]
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """The body of the one request that ended the stream, the last of all."""
+        assert self.methods.index("DELETE") == len(self.methods) - 1
+        body: dict[str, Any] = json.loads(self.requests[-1].content)
+        return body
+
+    def client(self) -> ActivitySmithClient:
+        return ActivitySmithClient(KEY, http_client=httpx.Client(transport=httpx.MockTransport(self)))
+
+    def async_client(self) -> AsyncActivitySmithClient:
+        transport = httpx.MockTransport(self.in_a_thread)
+        return AsyncActivitySmithClient(KEY, http_client=httpx.AsyncClient(transport=transport))
+
+
+class Live(Protocol):
+    """``live(body, steps=...)``: a live activity around ``body(activity)``."""
+
+    def __call__(self, body: Callable[[Activity], object], *, in_loop: bool = False, **options: Any) -> None: ...
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def live(colour: str, wire: Wire) -> Live:
+    def sync(body: Callable[[Activity], object], *, in_loop: bool = False, **options: Any) -> None:
+        with LiveActivity("nightly", client=wire.client(), **options) as activity:
+            body(activity)
+
+    def asynchronous(body: Callable[[Activity], object], *, in_loop: bool = False, **options: Any) -> None:
+        async def run() -> None:
+            async with AsyncLiveActivity("nightly", client=wire.async_client(), **options) as activity:
+                if in_loop:
+                    body(activity)
+                else:
+                    await asyncio.to_thread(body, activity)
+
+        asyncio.run(run())
+
+    return sync if colour == "sync" else asynchronous
+
+
+@pytest.fixture(params=[LiveActivity, AsyncLiveActivity])
+def kind(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def _raise(error: BaseException) -> Callable[[Activity], None]:
+    def body(_: Activity) -> None:
+        raise error
+
+    return body
+
+
+def test_a_block_of_code_starts_its_stream_moves_it_and_ends_it(live: Live, wire: Wire) -> None:
+    def body(activity: Activity) -> None:
+        assert activity.stream_key == "nightly"
+        assert wire.next() == {
+            "type": "segmented_progress",
+            "title": "Nightly ETL",
+            "subtitle": "extract",
+            "number_of_steps": 3,
+            "current_step": 0,
+        }
+        activity.advance("check")
+        assert (wire.next()["subtitle"], activity.stream_key) == ("check", "nightly")
+        activity.update(subtitle="7 of 9 files")
+        assert wire.next()["subtitle"] == "7 of 9 files"
+        activity.update(done=2)
+        assert wire.next()["current_step"] == 2
+
+    live(body, title="Nightly ETL", steps=["extract", "check", "load"])
+    assert wire.methods == ["PUT", "PUT", "PUT", "PUT", "DELETE"]
+    end = wire.end["content_state"]
+    assert (end["title"], end["color"], end["number_of_steps"], end["current_step"]) == ("Nightly ETL", "green", 3, 3)
+    assert end["subtitle"].startswith("Done in ")
+
+
+def test_an_exception_is_a_failure_of_the_step_being_worked_on_and_passes_on(live: Live, wire: Wire) -> None:
+    def body(activity: Activity) -> None:
+        activity.advance("load")
+        raise LookupError("ask_secret")
+
+    with pytest.raises(LookupError):
+        live(body, steps=["extract", "load"], url="https://example.com/run")
+    assert wire.end["content_state"]["message"].startswith("load failed after 1 of 2 steps")
+    assert wire.end["action"]["url"] == "https://example.com/run"
+    assert "ask_secret" not in json.dumps(wire.end)
+
+
+class _MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_is_shown_where_that_is_asked_for_as_far_as_it_has_words(live: Live, wire: Wire) -> None:
+    with pytest.raises(LookupError):
+        live(_raise(LookupError("no such row")), include_error=True)
+    assert wire.end["content_state"]["message"].endswith("LookupError: no such row")
+    wire.requests.clear()
+    with pytest.raises(_MuteError):
+        live(_raise(_MuteError()), include_error=True)
+    assert wire.end["content_state"]["message"].endswith("_MuteError")
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (KeyboardInterrupt(), "cancelled"),
+        (asyncio.CancelledError(), "cancelled"),
+        (SystemExit(1), "failed"),
+        (SystemExit("no input"), "failed"),
+        (SystemExit(0), "succeeded"),
+        (SystemExit(), "succeeded"),
+    ],
+)
+def test_what_ends_a_program_ends_its_stream_and_passes_on(
+    live: Live, wire: Wire, error: BaseException, result: str
+) -> None:
+    with pytest.raises(type(error)):
+        live(_raise(error), in_loop=True)
+    assert wire.end["metadata"]["result"] == result
+
+
+def test_work_that_cannot_be_counted_ends_as_the_picture_that_it_was(live: Live, wire: Wire) -> None:
+    live(lambda activity: activity.advance("load"))
+    end = wire.end["content_state"]
+    assert (end["type"], end["number_of_steps"], end["current_step"]) == ("segmented_progress", 1, 1)
+
+
+def test_work_that_is_over_at_once_is_started_before_it_is_ended(live: Live, wire: Wire) -> None:
+    live(lambda _: None, in_loop=True)
+    assert wire.methods == ["PUT", "DELETE"]
+
+
+@pytest.fixture
+def nothing_due(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set whenever the worker has looked and found nothing to send."""
+    event = threading.Event()
+    look = _Activity._next
+
+    def watched(activity: _Activity) -> Any:
+        due = look(activity)
+        if due is None:
+            event.set()
+        return due
+
+    monkeypatch.setattr(_Activity, "_next", watched)
+    return event
+
+
+def test_neither_what_is_shown_nor_what_the_end_will_show_is_sent(
+    live: Live, wire: Wire, nothing_due: threading.Event
+) -> None:
+    def body(activity: Activity) -> None:
+        wire.next()
+        activity.update()
+        assert nothing_due.wait(PATIENCE)
+        nothing_due.clear()
+        activity.update(done=4)
+        assert nothing_due.wait(PATIENCE)
+
+    live(body, steps=4)
+    assert wire.methods == ["PUT", "DELETE"]
+
+
+def test_the_newest_update_replaces_those_that_wait_and_one_at_most_is_on_its_way(live: Live, wire: Wire) -> None:
+    go_on = threading.Event()
+
+    def hold(_: httpx.Request) -> None:
+        assert go_on.wait(PATIENCE)
+
+    wire.behave = hold
+
+    def body(activity: Activity) -> None:
+        wire.next()
+        for done in range(1, 6):
+            activity.update(done=done)
+        assert wire.methods == ["PUT"]
+        go_on.set()
+        assert wire.next()["current_step"] == 5
+
+    live(body, steps=8)
+    assert wire.methods == ["PUT", "PUT", "DELETE"]
+
+
+def test_the_end_waits_for_the_update_on_its_way_and_drops_the_one_that_waits(live: Live, wire: Wire) -> None:
+    over = threading.Event()
+
+    def hold_the_second(request: httpx.Request) -> None:
+        # Not answered before the block is over; then an end that does not wait has the time to arrive.
+        if request.method == "PUT" and len(wire.requests) == 2:
+            assert over.wait(PATIENCE)
+            wire.ended.wait(HELD)
+
+    wire.behave = hold_the_second
+
+    def body(activity: Activity) -> None:
+        wire.next()
+        activity.update(done=1)
+        assert wire.next()["current_step"] == 1
+        activity.update(done=2)
+        over.set()
+
+    live(body, steps=4)
+    assert wire.log == [
+        *("PUT arrives", "PUT is over"),
+        *("PUT arrives", "PUT is over"),
+        *("DELETE arrives", "DELETE is over"),
+    ]
+
+
+def test_an_update_has_one_attempt_and_a_start_a_few(live: Live, wire: Wire) -> None:
+    again = httpx.Response(503, headers={"Retry-After": "0"})
+    wire.behave = lambda _: again if len(wire.requests) in (1, 3) else None
+
+    def body(activity: Activity) -> None:
+        assert [wire.next()["current_step"] for _ in range(2)] == [0, 0]
+        activity.update(done=1)
+        assert wire.next()["current_step"] == 1
+        activity.update(done=2)
+        assert wire.next()["current_step"] == 2
+
+    live(body, steps=4)
+    assert wire.methods == ["PUT", "PUT", "PUT", "PUT", "DELETE"]
+
+
+def test_a_stream_that_could_not_be_started_is_started_by_the_next_update_and_that_is_said_once(
+    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.behave = lambda _: httpx.Response(401) if len(wire.requests) in (1, 2) else None
+
+    def body(activity: Activity) -> None:
+        wire.next()
+        for done in (1, 2):
+            activity.update(done=done)
+            assert wire.next()["current_step"] == done
+
+    with caplog.at_level(logging.INFO, "activitysmith_integrations.core.live"):
+        live(body, steps=4)
+    assert wire.methods == ["PUT", "PUT", "PUT", "DELETE"]
+    said, ended = caplog.messages
+    assert said == (
+        "Live Activity stream 'nightly' was not started, which stops no work: "
+        "ActivitySmith answered 401. Check the API key."
+    )
+    assert ended == "Ended Live Activity stream 'nightly'."
+
+
+def test_where_nothing_was_delivered_there_is_nothing_to_end_and_the_work_is_done(
+    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            return httpx.Response(404, json={"error": "Not found"})
+        raise OSError("no network, and none of httpx's errors")
+
+    wire.behave = fail
+    with caplog.at_level(logging.INFO, "activitysmith_integrations.core.live"):
+        live(lambda _: None)
+    assert wire.methods == ["PUT", "DELETE"]
+    assert caplog.records[-1].levelno == logging.INFO
+    assert "nothing to end" in caplog.messages[-1]
+
+
+def test_an_end_that_fails_is_logged_and_raises_nothing(
+    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.behave = lambda request: httpx.Response(403) if request.method == "DELETE" else None
+    live(lambda _: None)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "'nightly' was not ended" in record.getMessage()
+
+
+def test_what_is_said_after_the_end_reaches_nobody(live: Live, wire: Wire) -> None:
+    kept: list[Activity] = []
+    live(kept.append, steps=3)
+    kept[0].advance()
+    assert wire.methods == ["PUT", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "message"),
+    [
+        ("nightly etl", {}, "stream_key"),
+        ("nightly", {"steps": 0}, "steps"),
+        ("nightly", {"titel": "x"}, "did you mean title"),
+        ("nightly", {"success_color": "pink"}, "color"),
+        ("nightly", {"failure_auto_dismiss_minutes": -1}, "auto_dismiss_minutes"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_sent(
+    kind: Any, key: str, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTIVITYSMITH_API_KEY", KEY)
+    with pytest.raises(InvalidRequestError, match=message):
+        kind(key, **options)
+
+
+def test_a_missing_api_key_is_missed_before_the_work_begins(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACTIVITYSMITH_API_KEY", raising=False)
+    with pytest.raises(InvalidRequestError, match="ACTIVITYSMITH_API_KEY"):
+        kind("nightly")
+
+
+def test_moves_before_the_block_are_shown_by_its_start(kind: Any, wire: Wire) -> None:
+    async def run() -> None:
+        client: Any = wire.client() if kind is LiveActivity else wire.async_client()
+        activity = kind("nightly", steps=3, client=client)
+        activity.advance()
+        if kind is LiveActivity:
+            with activity:
+                pass
+        else:
+            async with activity:
+                pass
+
+    asyncio.run(run())
+    assert wire.next()["current_step"] == 1
+
+
+def test_where_there_is_no_thread_to_have_the_work_is_done_and_its_stream_ended(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with LiveActivity("nightly", client=wire.client()) as activity:
+        activity.advance()
+    assert wire.methods == ["DELETE"]
+    assert "shows no progress: can't start new thread" in caplog.text
+
+
+async def _until_ended(started: asyncio.Event, wire: Wire) -> None:
+    async with AsyncLiveActivity("nightly", client=wire.async_client()):
+        started.set()
+        await asyncio.Event().wait()
+
+
+def test_a_block_that_is_cancelled_ends_its_stream_as_cancelled_and_passes_that_on(wire: Wire) -> None:
+    async def run() -> None:
+        started = asyncio.Event()
+        work = asyncio.create_task(_until_ended(started, wire))
+        await started.wait()
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+    asyncio.run(run())
+    assert wire.methods == ["PUT", "DELETE"]
+    assert wire.end["metadata"]["result"] == "cancelled"
+
+
+def test_a_block_that_is_cancelled_while_it_ends_leaves_at_once_and_the_end_still_goes_out(wire: Wire) -> None:
+    go_on = threading.Event()
+
+    def hold(_: httpx.Request) -> None:
+        assert go_on.wait(PATIENCE)
+
+    wire.behave = hold
+
+    async def run() -> None:
+        started = asyncio.Event()
+        work = asyncio.create_task(_until_ended(started, wire))
+        await started.wait()
+        await asyncio.to_thread(wire.next)
+        for _ in range(2):
+            work.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        assert wire.methods == ["PUT"]
+        go_on.set()
+        assert await asyncio.to_thread(wire.ended.wait, PATIENCE)
+        # What is left of the end, before the loop closes.
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+    asyncio.run(run())
+    assert wire.methods == ["PUT", "DELETE"]
+
+
+@pytest.fixture
+def block(colour: str) -> Callable[[Callable[[Activity], object]], None]:
+    """A block with a client of its own."""
+
+    def sync(body: Callable[[Activity], object]) -> None:
+        with LiveActivity("nightly", steps=3) as activity:
+            body(activity)
+
+    async def asynchronous(body: Callable[[Activity], object]) -> None:
+        async with AsyncLiveActivity("nightly", steps=3) as activity:
+            await asyncio.to_thread(body, activity)
+
+    return sync if colour == "sync" else lambda body: asyncio.run(asynchronous(body))
+
+
+@pytest.fixture
+def slow_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with running_sandbox() as sandbox:
+        monkeypatch.setenv("ACTIVITYSMITH_API_KEY", SANDBOX_KEY)
+        monkeypatch.setenv("ACTIVITYSMITH_BASE_URL", sandbox.base_url)
+        sandbox.misbehave(times=3, delay=HELD)
+        yield sandbox
+
+
+def test_nothing_lives_on_after_the_end_however_slow_the_service_is(
+    block: Callable[[Callable[[Activity], object]], None], slow_sandbox: Sandbox
+) -> None:
+    block(lambda activity: [activity.advance() for _ in range(2)])
+    assert len(slow_sandbox.requests("PUT")) >= 1
+    assert len(slow_sandbox.ends("nightly")) == 1
+    assert slow_sandbox.living() == []
