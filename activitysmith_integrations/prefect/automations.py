@@ -82,7 +82,8 @@ async def aend_live_activity_stream_automation(
             the time between two signs of life (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``: 180 s by default in
             Prefect 3.8, none in 3.6). The run's state stays as it is. A sign of life that reaches the server
             after the run's end, as that of a run of less than a second does (seen on 3.8.8), is taken for a run
-            that goes on: its stream is then ended once more. So choose less than the time to the next run.
+            that goes on: its stream is then ended once more. So choose less than the time to the next run. A
+            run that dies before its first sign of life reaches the server is not noticed.
         options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.
 
     Returns:

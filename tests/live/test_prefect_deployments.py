@@ -229,6 +229,8 @@ def test_the_server_ends_the_stream_of_a_run_that_was_killed_with_its_worker(
     run_id = processes.create_run("live-unhooked/doomed", stream="doomed-run", how="sleep")
     started = processes.directory / "doomed-run"
     eventually(started.exists, "the run to start")
+    # Who dies before that was never alive, as far as the server knows.
+    eventually(lambda: processes.heard_of(run_id), "the run's first sign of life")
     sandbox.start("unhooked")
     before = len(sandbox.ends("unhooked"))
     os.killpg(worker.pid, signal.SIGKILL)
