@@ -32,6 +32,7 @@ LAW = {
     ".core.outcome": {".core.models", ".core.errors", ".core.retry", ".core.text"},
     ".core.ending": {".core.models", ".core.errors", ".core.retry", ".core.outcome"},
     ".core.progress": {".core.models", ".core.errors", ".core.outcome", ".core.text"},
+    ".core.updates": {".core.client", ".core.models", ".core.progress", ".core.retry"},
     ".core.live": {
         ".core.client",
         ".core.ending",
@@ -39,6 +40,7 @@ LAW = {
         ".core.outcome",
         ".core.progress",
         ".core.retry",
+        ".core.updates",
         ".core.wire",
     },
     ".core.wire": {"", "httpx", "pydantic", ".core.models", ".core.errors", ".core.keys", ".core.retry"},

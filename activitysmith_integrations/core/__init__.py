@@ -64,8 +64,12 @@ if TYPE_CHECKING:
         SuccessForm,
         check_options,
         end_request,
+        live_members,
+        shown_title,
     )
+    from activitysmith_integrations.core.progress import Progress
     from activitysmith_integrations.core.retry import CALLBACK_RETRY, RetryPolicy
+    from activitysmith_integrations.core.updates import Updates
 
 __all__ = [
     "CALLBACK_RETRY",
@@ -101,6 +105,7 @@ __all__ = [
     "NotFoundError",
     "OpenURLAction",
     "PermissionDeniedError",
+    "Progress",
     "ProgressState",
     "RateLimitError",
     "Result",
@@ -115,13 +120,16 @@ __all__ = [
     "StreamResponse",
     "SuccessForm",
     "TimerState",
+    "Updates",
     "ValueState",
     "WebhookAction",
     "check_options",
     "end_request",
+    "live_members",
     "nothing_left",
     "plan",
     "report",
+    "shown_title",
     "stream_key",
 ]
 
@@ -176,8 +184,20 @@ _ROOMS = {
         "ValueState",
         "WebhookAction",
     ),
-    "outcome": ("EndOptions", "FailureForm", "Result", "RunOutcome", "SuccessForm", "check_options", "end_request"),
+    "outcome": (
+        "EndOptions",
+        "FailureForm",
+        "Result",
+        "RunOutcome",
+        "SuccessForm",
+        "check_options",
+        "end_request",
+        "live_members",
+        "shown_title",
+    ),
+    "progress": ("Progress",),
     "retry": ("CALLBACK_RETRY", "RetryPolicy"),
+    "updates": ("Updates",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -25,7 +25,7 @@ Result: TypeAlias = Literal["succeeded", "failed", "crashed", "timed_out", "canc
 SuccessForm: TypeAlias = Literal["segmented_progress", "progress"]
 FailureForm: TypeAlias = Literal["alert", "segmented_progress", "progress"]
 
-MAX_SEGMENTS = 12
+MAX_SEGMENTS = 10
 FAILURE_STAYS_MINUTES = 240
 
 _TITLE, MAX_SUBTITLE, _MESSAGE, _STEP, _ERROR = 60, 80, 200, 40, 120
@@ -174,24 +174,36 @@ def end_request(outcome: RunOutcome, options: EndOptions | None = None) -> dict[
     said: dict[str, Any] = {name: value for name, value in (options or {}).items() if value is not None}
     members = {"content_state": said["content_state"]} if "content_state" in said else _picture(outcome, said)
     members |= {name: said[name] for name in ("action", "secondary_action", "alert") if name in said}
-    members["tags"] = list(dict.fromkeys([*_engine_tag(outcome), *said.get("tags", ())]))
-    members["metadata"] = _with_run(said.get("metadata", {}), outcome)
+    members["tags"] = _tags(outcome, said.get("tags"))
+    members["metadata"] = _both(said.get("metadata"), _run_metadata(outcome))
     return members
 
 
-def _with_run(metadata: Mapping[str, Any], outcome: RunOutcome) -> Mapping[str, Any]:
+def live_members(run: RunOutcome, options: EndOptions | None = None) -> dict[str, Any]:
+    """What goes beside the state while a run goes on: the tags and metadata of its end, without a result.
+
+    Args:
+        run: What is known of it; its result is not looked at.
+        options: What the user said about it; ``tags`` and ``metadata`` are used.
+    """
+    said = options or {}
+    known = {name: value for name, value in _run_metadata(run).items() if name != "result"}
+    return {"tags": _tags(run, said.get("tags")), "metadata": _both(said.get("metadata"), known)}
+
+
+def _both(metadata: Mapping[str, Any] | None, known: Mapping[str, Any]) -> Mapping[str, Any]:
     """The user's metadata and the run's; the user's alone where the service would not take both."""
-    both = {**_run_metadata(outcome), **metadata}
+    both = {**known, **(metadata or {})}
     try:
         EndStreamRequest(metadata=both)
     except InvalidRequestError:
-        return metadata
+        return metadata or {}
     return both
 
 
-def _engine_tag(outcome: RunOutcome) -> list[str]:
-    tag = line(outcome.engine, _TAG)
-    return [tag] if tag else []
+def _tags(outcome: RunOutcome, tags: Sequence[str] | None) -> list[str]:
+    engine = line(outcome.engine, _TAG)
+    return list(dict.fromkeys([*([engine] if engine else []), *(tags or ())]))
 
 
 def _run_metadata(outcome: RunOutcome) -> dict[str, str]:
@@ -325,7 +337,7 @@ def fold_steps(done: int | None, total: int | None) -> tuple[int, int] | None:
         total: How many there are.
 
     Returns:
-        Complete segments and all segments, at most 12; None where steps cannot be counted. All are complete
+        Complete segments and all segments, at most 10; None where steps cannot be counted. All are complete
         only if every step is, none is only if no step is.
     """
     if done is None or total is None or total < 1:

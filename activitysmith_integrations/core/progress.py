@@ -1,13 +1,13 @@
 """What a running stream shows, and which updates iOS's budget is spent on. Pure.
 
 The budget's source is the API contract: the service warns once an activity has had more than 12 updates and
-averages more than one in 2 minutes, and past that iOS throttles it for about an hour. A bar has at most 12
-segments; the start and the 11 updates in between stay within the 12, so whole segments are never too many.
+averages more than one in 2 minutes, and past that iOS throttles it for about an hour. A bar has at most 10
+segments: the start and the 9 updates in between leave two of the 12 for failures.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.models import StreamResponse
@@ -16,6 +16,8 @@ from activitysmith_integrations.core.text import line
 
 FREE_UPDATES = 12
 SECONDS_PER_UPDATE = 120.0
+
+_MARKS_OF_UNKNOWN = 6
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Progress:
         done: How many are complete.
         step: The name of the step being worked on, if known.
         note: Second line instead of that name.
+        failed: The name of a step that failed, while others go on.
+        unit: What is counted, such as ``step``.
     """
 
     title: str
@@ -37,8 +41,36 @@ class Progress:
     done: int = 0
     step: str | None = None
     note: str | None = None
+    failed: str | None = None
+    unit: str = "step"
 
-    def advanced(self, step: str | None) -> "Progress":
+    @classmethod
+    def begin(cls, title: str, steps: Sequence[str] | int | None) -> Self:
+        """The progress of work that has not begun.
+
+        Args:
+            title: First line.
+            steps: The names of the steps, their number, or None where neither is known.
+
+        Raises:
+            InvalidRequestError: The steps are neither, or there is none, or two have one name.
+        """
+        if steps is None:
+            return cls(title)
+        if isinstance(steps, int):
+            if isinstance(steps, bool) or steps < 1:
+                raise InvalidRequestError(("steps", f"must be names or a number of 1 or more, not {steps!r}"))
+            return cls(title, total=steps)
+        if isinstance(steps, str) or not isinstance(steps, Sequence) or not steps:
+            raise InvalidRequestError(("steps", f"must be a list of names or a number of 1 or more, not {steps!r}"))
+        for position, name in enumerate(steps):
+            if not isinstance(name, str) or not name.strip():
+                raise InvalidRequestError((f"steps.{position}", f"must be a name, not {name!r}"))
+            if name in steps[:position]:
+                raise InvalidRequestError((f"steps.{position}", f"{name!r} is there twice; each needs its own name"))
+        return cls(title, tuple(steps), len(steps)).updated(done=0)
+
+    def advanced(self, step: str | None) -> Self:
         """The progress once *step* has begun, or once the step being worked on is done where there is no name."""
         if step is None:
             return self.updated(done=self.done + 1)
@@ -49,7 +81,7 @@ class Progress:
         done = self.done + (not self.steps and self.step is not None)
         return replace(self.updated(done=done), step=str(step))
 
-    def updated(self, done: int | None = None, note: str | None = None) -> "Progress":
+    def updated(self, done: int | None = None, note: str | None = None) -> Self:
         """The progress with what is given changed. A new count is the end of what was worked on before."""
         if done is None:
             return replace(self, note=None if note is None else str(note))
@@ -58,48 +90,52 @@ class Progress:
         return replace(self, done=done, step=step, note=None).updated(note=note)
 
     @property
-    def segments(self) -> tuple[int, int]:
-        """Complete segments, and all of them. Work that cannot be counted is one segment, complete at its end."""
-        return fold_steps(self.done, self.total) or (0, 1)
+    def segments(self) -> tuple[int, int] | None:
+        """Complete segments, and all of them; None where the work cannot be counted."""
+        return fold_steps(self.done, self.total)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether only the end is left to show."""
+        return self.total is not None and self.done >= self.total
+
+    @property
+    def mark(self) -> tuple[object, ...]:
+        """What is worth an update of its own: another whole segment or failure, or a count of 1, 2, 5, 10, 20 ..."""
+        return (self.segments or _rung(self.done), self.failed)
+
+    @property
+    def marks_to_come(self) -> int:
+        """How many marks to keep room for: the segments that the end does not show, or some where nothing is known."""
+        if self.segments is None:
+            return _MARKS_OF_UNKNOWN
+        done, number = self.segments
+        return number - 1 - done
 
     @property
     def state(self) -> dict[str, Any]:
         """The state to show while the work goes on."""
+        said = self.note or (f"{self.failed} failed" if self.failed else self.step)
+        if self.segments is None:
+            counted = f"{self.done} {self.unit}{'' if self.done == 1 else 's'} done" if self.done else None
+            return self._state("progress", ", ".join(part for part in (said, counted) if part)) | {"percentage": 0}
         done, number = self.segments
-        subtitle = line(self.note or self.step, MAX_SUBTITLE)
-        return {
-            "type": "segmented_progress",
-            "title": self.title,
-            **({"subtitle": subtitle} if subtitle else {}),
-            "number_of_steps": number,
-            "current_step": done,
-        }
+        red = {"step_color": "red"} if self.failed else {}
+        return self._state("segmented_progress", said) | {"number_of_steps": number, "current_step": done, **red}
+
+    def _state(self, kind: str, said: str | None) -> dict[str, Any]:
+        subtitle = line(said, MAX_SUBTITLE)
+        return {"type": kind, "title": self.title, **({"subtitle": subtitle} if subtitle else {})}
 
 
-def begin(title: str, steps: Sequence[str] | int | None) -> Progress:
-    """The progress of work that has not begun.
-
-    Args:
-        title: First line.
-        steps: The names of the steps, their number, or None where neither is known.
-
-    Raises:
-        InvalidRequestError: The steps are neither, or there is none, or two have one name.
-    """
-    if steps is None:
-        return Progress(title)
-    if isinstance(steps, int):
-        if isinstance(steps, bool) or steps < 1:
-            raise InvalidRequestError(("steps", f"must be names or a number of 1 or more, not {steps!r}"))
-        return Progress(title, total=steps)
-    if isinstance(steps, str) or not isinstance(steps, Sequence) or not steps:
-        raise InvalidRequestError(("steps", f"must be a list of names or a number of 1 or more, not {steps!r}"))
-    for position, name in enumerate(steps):
-        if not isinstance(name, str) or not name.strip():
-            raise InvalidRequestError((f"steps.{position}", f"must be a name, not {name!r}"))
-        if name in steps[:position]:
-            raise InvalidRequestError((f"steps.{position}", f"{name!r} is there twice; give each step its own name"))
-    return Progress(title, tuple(steps), len(steps)).updated(done=0)
+def _rung(count: int) -> int:
+    """The largest of 1, 2, 5, 10, 20, 50 ... that is not above a count: 11 of them reach 2,000."""
+    rung = 0
+    power = 1
+    while power <= count:
+        rung = max(step * power for step in (1, 2, 5) if step * power <= count)
+        power *= 10
+    return rung
 
 
 @dataclass(frozen=True)
@@ -109,24 +145,24 @@ class Spent:
     Args:
         updates: How many requests went out, the start and failed ones included: those may have arrived.
         since: When the activity began at the latest, None before the first request.
-        shown: The state that the service last said it has.
+        shown: What the service last said it shows.
         resume_at: When the service is to be left alone until.
     """
 
     updates: int = 0
     since: float | None = None
-    shown: dict[str, Any] | None = None
+    shown: Progress | None = None
     resume_at: float = 0.0
 
     def tried(self, now: float) -> "Spent":
         """After a request went out."""
         return replace(self, updates=self.updates + 1, since=now if self.since is None else self.since)
 
-    def delivered(self, state: dict[str, Any], answer: StreamResponse, now: float) -> "Spent":
+    def delivered(self, progress: Progress, answer: StreamResponse, now: float) -> "Spent":
         """After the service took the last request: a new activity has had nothing but that."""
         new = answer.operation in ("started", "rotated")
         since = now if new or self.shown is None else self.since
-        return replace(self, updates=1 if new else self.updates, since=since, shown=state)
+        return replace(self, updates=1 if new else self.updates, since=since, shown=progress)
 
     def refused(self, retry_after: float | None, now: float) -> "Spent":
         """After the last request failed."""
@@ -144,23 +180,21 @@ def may_update(updates: int, seconds: float, *, to_come: int = 0) -> bool:
     return updates + 1 + to_come <= max(FREE_UPDATES, seconds // SECONDS_PER_UPDATE)
 
 
-def due(progress: Progress, spent: Spent, now: float) -> dict[str, Any] | None:
-    """The state to send now, None where there is nothing worth an update.
+def is_due(progress: Progress, spent: Spent, now: float) -> bool:
+    """Whether to send now how far the work is.
 
-    The start always goes out. Then whole segments come first, and other changes have what they leave. What is
-    shown already is not sent again, and neither is the last segment: the end shows it.
+    The start always goes out. Then whole segments and failures come first, and other changes have what they
+    leave. What is shown already is not sent again, and neither is the last segment: the end shows it.
 
     Args:
         progress: How far the work is.
         spent: What the activity has had.
         now: The time on the clock of *spent*.
     """
-    state = progress.state
     if spent.since is None:
-        return state
-    done, number = progress.segments
-    if done == number or state == spent.shown or now < spent.resume_at:
-        return None
-    whole = spent.shown is None or spent.shown["current_step"] != done
-    to_come = 0 if whole else number - 1 - done
-    return state if may_update(spent.updates, now - spent.since, to_come=to_come) else None
+        return True
+    shown = spent.shown
+    if progress.is_complete or now < spent.resume_at or (shown is not None and progress.state == shown.state):
+        return False
+    to_come = 0 if shown is None or shown.mark != progress.mark else progress.marks_to_come
+    return may_update(spent.updates, now - spent.since, to_come=to_come)

@@ -21,7 +21,7 @@ from activitysmith_integrations.core import (
     InvalidRequestError,
     LiveActivity,
 )
-from activitysmith_integrations.core.live import _Activity
+from activitysmith_integrations.core.updates import _Updates
 
 Activity: TypeAlias = LiveActivity | AsyncLiveActivity
 Behaviour: TypeAlias = Callable[[httpx.Request], httpx.Response | None]
@@ -195,7 +195,7 @@ def test_what_ends_a_program_ends_its_stream_and_passes_on(
 def test_work_that_cannot_be_counted_ends_as_the_picture_that_it_was(live: Live, wire: Wire) -> None:
     live(lambda activity: activity.advance("load"))
     end = wire.end["content_state"]
-    assert (end["type"], end["number_of_steps"], end["current_step"]) == ("segmented_progress", 1, 1)
+    assert (end["type"], end["percentage"]) == ("progress", 100)
 
 
 def test_work_that_is_over_at_once_is_started_before_it_is_ended(live: Live, wire: Wire) -> None:
@@ -207,15 +207,15 @@ def test_work_that_is_over_at_once_is_started_before_it_is_ended(live: Live, wir
 def nothing_due(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set whenever the worker has looked and found nothing to send."""
     event = threading.Event()
-    look = _Activity._next
+    look = _Updates._next
 
-    def watched(activity: _Activity) -> Any:
-        due = look(activity)
+    def watched(updates: _Updates) -> Any:
+        due = look(updates)
         if due is None:
             event.set()
         return due
 
-    monkeypatch.setattr(_Activity, "_next", watched)
+    monkeypatch.setattr(_Updates, "_next", watched)
     return event
 
 
@@ -306,7 +306,7 @@ def test_a_stream_that_could_not_be_started_is_started_by_the_next_update_and_th
             activity.update(done=done)
             assert wire.next()["current_step"] == done
 
-    with caplog.at_level(logging.INFO, "activitysmith_integrations.core.live"):
+    with caplog.at_level(logging.INFO, "activitysmith_integrations.core"):
         live(body, steps=4)
     assert wire.methods == ["PUT", "PUT", "PUT", "DELETE"]
     said, ended = caplog.messages
@@ -326,7 +326,7 @@ def test_where_nothing_was_delivered_there_is_nothing_to_end_and_the_work_is_don
         raise OSError("no network, and none of httpx's errors")
 
     wire.behave = fail
-    with caplog.at_level(logging.INFO, "activitysmith_integrations.core.live"):
+    with caplog.at_level(logging.INFO, "activitysmith_integrations.core"):
         live(lambda _: None)
     assert wire.methods == ["PUT", "DELETE"]
     assert caplog.records[-1].levelno == logging.INFO
@@ -400,7 +400,7 @@ def test_where_there_is_no_thread_to_have_the_work_is_done_and_its_stream_ended(
     with LiveActivity("nightly", client=wire.client()) as activity:
         activity.advance()
     assert wire.methods == ["DELETE"]
-    assert "shows no progress: can't start new thread" in caplog.text
+    assert "was not started, which stops no work: can't start new thread" in caplog.text
 
 
 async def _until_ended(started: asyncio.Event, wire: Wire) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from support.service import STARTED
 
 from activitysmith_integrations.core import InvalidRequestError, StreamRequest, StreamResponse
-from activitysmith_integrations.core.progress import Progress, Spent, begin, due, may_update
+from activitysmith_integrations.core.progress import Progress, Spent, is_due, may_update
 
 
 def _answer(operation: str) -> StreamResponse:
@@ -15,7 +16,7 @@ def _answer(operation: str) -> StreamResponse:
 
 
 def _shown(progress: Progress, updates: int = 1) -> Spent:
-    return Spent(updates=updates, since=0.0, shown=progress.state)
+    return Spent(updates=updates, since=0.0, shown=progress)
 
 
 @pytest.mark.parametrize(
@@ -24,11 +25,11 @@ def _shown(progress: Progress, updates: int = 1) -> Spent:
 )
 def test_steps_that_cannot_be_shown_are_refused(steps: Any) -> None:
     with pytest.raises(InvalidRequestError, match="steps"):
-        begin("Nightly", steps)
+        Progress.begin("Nightly", steps)
 
 
 def test_work_begins_with_its_first_step() -> None:
-    assert begin("Nightly", ["extract", "load"]).state == {
+    assert Progress.begin("Nightly", ["extract", "load"]).state == {
         "type": "segmented_progress",
         "title": "Nightly",
         "subtitle": "extract",
@@ -38,13 +39,13 @@ def test_work_begins_with_its_first_step() -> None:
 
 
 def test_a_named_step_says_that_those_before_it_are_done() -> None:
-    at = begin("Nightly", ["extract", "check", "load"]).advanced("load")
+    at = Progress.begin("Nightly", ["extract", "check", "load"]).advanced("load")
     assert (at.done, at.step) == (2, "load")
-    assert begin("Nightly", ["extract", "load"]).advanced("extract").done == 0
+    assert Progress.begin("Nightly", ["extract", "load"]).advanced("extract").done == 0
 
 
 def test_without_a_name_the_step_being_worked_on_is_done_and_the_next_one_begins() -> None:
-    at = begin("Nightly", ["extract", "load"]).advanced(None)
+    at = Progress.begin("Nightly", ["extract", "load"]).advanced(None)
     assert (at.done, at.step) == (1, "load")
     at = at.advanced(None)
     assert (at.done, at.step) == (2, None)
@@ -52,12 +53,12 @@ def test_without_a_name_the_step_being_worked_on_is_done_and_the_next_one_begins
 
 
 def test_a_name_that_is_not_among_the_steps_is_shown_and_moves_no_bar() -> None:
-    at = begin("Nightly", ["extract", "load"]).advanced("load").advanced("index")
+    at = Progress.begin("Nightly", ["extract", "load"]).advanced("load").advanced("index")
     assert (at.done, at.step) == (1, "index")
 
 
 def test_names_among_counted_steps_end_what_was_worked_on_before() -> None:
-    at = begin("Nightly", 3).advanced("extract")
+    at = Progress.begin("Nightly", 3).advanced("extract")
     assert (at.done, at.step) == (0, "extract")
     at = at.advanced("load")
     assert (at.done, at.step) == (1, "load")
@@ -67,56 +68,84 @@ def test_names_among_counted_steps_end_what_was_worked_on_before() -> None:
 
 
 def test_a_count_is_kept_within_the_steps_there_are() -> None:
-    assert begin("Nightly", 3).updated(done=7).done == 3
-    assert begin("Nightly", 3).updated(done=-1).done == 0
-    assert begin("Nightly", None).updated(done=7).done == 7
+    assert Progress.begin("Nightly", 3).updated(done=7).done == 3
+    assert Progress.begin("Nightly", 3).updated(done=-1).done == 0
+    assert Progress.begin("Nightly", None).updated(done=7).done == 7
 
 
 def test_a_note_is_shown_instead_of_the_step_until_the_next_move() -> None:
-    at = begin("Nightly", ["extract", "load"]).updated(note="7 of 9 files")
+    at = Progress.begin("Nightly", ["extract", "load"]).updated(note="7 of 9 files")
     assert (at.state["subtitle"], at.step) == ("7 of 9 files", "extract")
     assert at.advanced("load").state["subtitle"] == "load"
 
 
-def test_work_that_cannot_be_counted_is_one_segment_until_its_end() -> None:
-    at = begin("Nightly", None).advanced("extract").advanced("load").advanced(None)
-    assert at.state == {"type": "segmented_progress", "title": "Nightly", "number_of_steps": 1, "current_step": 0}
+def test_work_of_unknown_length_shows_what_is_done_and_no_share_of_it() -> None:
+    at = Progress.begin("Nightly", None)
+    assert at.state == {"type": "progress", "title": "Nightly", "percentage": 0}
+    assert at.advanced(None).state["subtitle"] == "1 step done"
+    assert at.advanced("extract").state["subtitle"] == "extract"
+    assert at.advanced("extract").advanced("load").state["subtitle"] == "load, 1 step done"
+    assert replace(at, done=7, unit="task").state["subtitle"] == "7 tasks done"
+
+
+def test_work_of_unknown_length_is_shown_at_counts_that_grow() -> None:
+    at, spent, sent = Progress.begin("Nightly", None), Spent(), []
+    for done in range(2001):
+        at = at.updated(done=done)
+        if is_due(at, spent, 0.0):
+            sent.append(done)
+            spent = spent.tried(0.0).delivered(at, _answer("started" if done == 0 else "updated"), 0.0)
+    assert sent == [0, 1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500]
+
+
+def test_a_failure_is_shown_red_while_other_work_goes_on() -> None:
+    at = replace(Progress.begin("Nightly", 3), failed="load")
+    assert (at.state["subtitle"], at.state["step_color"]) == ("load failed", "red")
+    assert replace(Progress.begin("Nightly", None), failed="load", done=3).state["subtitle"] == (
+        "load failed, 3 steps done"
+    )
+
+
+def test_a_failure_comes_before_the_room_for_segments() -> None:
+    at = Progress.begin("Nightly", 12)
+    assert is_due(replace(at, failed="load"), _shown(at, updates=11), 0)
+    assert not is_due(replace(at, failed="load"), _shown(at, updates=12), 0)
 
 
 @given(st.integers(1, 2000), st.integers(0, 2000), st.text())
 def test_every_state_is_one_that_the_service_takes(total: int, done: int, name: str) -> None:
-    state: Any = begin("Nightly", total).updated(done).advanced(name).state
+    state: Any = Progress.begin("Nightly", total).updated(done).advanced(name).state
     StreamRequest(content_state=state)
 
 
 def test_the_start_always_goes_out() -> None:
-    at = begin("Nightly", 2).updated(done=2)
-    assert due(at, Spent(), 0) == at.state
+    at = Progress.begin("Nightly", 2).updated(done=2)
+    assert is_due(at, Spent(), 0)
 
 
 def test_what_is_shown_already_is_not_sent_again() -> None:
-    at = begin("Nightly", 2)
-    assert due(at, _shown(at), 0) is None
+    at = Progress.begin("Nightly", 2)
+    assert not is_due(at, _shown(at), 0)
 
 
 def test_what_the_end_shows_anyway_is_not_sent() -> None:
-    at = begin("Nightly", 2)
-    assert due(at.updated(done=1), _shown(at), 0) is not None
-    assert due(at.updated(done=2), _shown(at), 0) is None
+    at = Progress.begin("Nightly", 2)
+    assert is_due(at.updated(done=1), _shown(at), 0)
+    assert not is_due(at.updated(done=2), _shown(at), 0)
 
 
 def test_the_service_is_left_alone_for_as_long_as_it_asks() -> None:
-    at = begin("Nightly", 3)
+    at = Progress.begin("Nightly", 3)
     spent = _shown(at).refused(60, now=100)
-    assert due(at.updated(done=1), spent, 159) is None
-    assert due(at.updated(done=1), spent, 160) is not None
-    assert due(at.updated(done=1), _shown(at).refused(None, now=100), 100) is not None
+    assert not is_due(at.updated(done=1), spent, 159)
+    assert is_due(at.updated(done=1), spent, 160)
+    assert is_due(at.updated(done=1), _shown(at).refused(None, now=100), 100)
 
 
 def test_a_start_that_failed_is_made_up_for_by_the_next_update() -> None:
-    at = begin("Nightly", 12)
+    at = Progress.begin("Nightly", 12)
     spent = Spent().tried(0).refused(None, 1)
-    assert due(at, spent, 2) == at.state
+    assert is_due(at, spent, 2)
 
 
 @pytest.mark.parametrize(
@@ -128,24 +157,25 @@ def test_there_is_room_for_12_updates_and_then_for_one_in_2_minutes(updates: int
 
 
 def test_other_changes_leave_room_for_the_segments_to_come() -> None:
-    at = begin("Nightly", 12)
+    at = Progress.begin("Nightly", 12)
     text = at.updated(note="7 of 9 files")
-    assert due(text, _shown(at), 0) is None  # the start and the 11 segments that it does not show are 12
-    assert due(at.updated(done=1), _shown(at), 0) is not None
-    assert due(text, _shown(at), 13 * 120) == text.state
+    assert is_due(text, _shown(at, updates=2), 0)
+    assert not is_due(text, _shown(at, updates=3), 0)  # the 9 segments that the end does not show
+    assert is_due(at.updated(done=1), _shown(at), 0)
+    assert is_due(text, _shown(at), 13 * 120)
 
 
 def test_a_new_activity_has_a_budget_of_its_own() -> None:
-    at = begin("Nightly", 3)
-    used = Spent(updates=12, since=0.0, shown=at.state)
-    assert used.delivered(at.state, _answer("rotated"), 500).updates == 1
-    assert used.delivered(at.state, _answer("rotated"), 500).since == 500
-    assert used.delivered(at.state, _answer("updated"), 500) == used
+    at = Progress.begin("Nightly", 3)
+    used = Spent(updates=12, since=0.0, shown=at)
+    assert used.delivered(at, _answer("rotated"), 500).updates == 1
+    assert used.delivered(at, _answer("rotated"), 500).since == 500
+    assert used.delivered(at, _answer("updated"), 500) == used
 
 
 def test_a_stream_that_ran_before_us_is_no_older_than_our_first_word() -> None:
-    at = begin("Nightly", 3)
-    spent = Spent().tried(0).refused(None, 1).tried(9).delivered(at.state, _answer("updated"), 10)
+    at = Progress.begin("Nightly", 3)
+    spent = Spent().tried(0).refused(None, 1).tried(9).delivered(at, _answer("updated"), 10)
     assert (spent.updates, spent.since) == (2, 10)
 
 
@@ -161,13 +191,12 @@ _MOVES = st.tuples(
 def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
     total: int, moves: list[tuple[float, int | str, str]]
 ) -> None:
-    at, spent, now = begin("Nightly", total), Spent(), 0.0
+    at, spent, now = Progress.begin("Nightly", total), Spent(), 0.0
     began, received, shown = 0.0, 0, None
     for seconds, what, fate in moves:
         now += seconds
         at = at.updated(done=what) if isinstance(what, int) else at.updated(note=what)
-        state = due(at, spent, now)
-        if state is None:
+        if not is_due(at, spent, now):
             continue
         spent = spent.tried(now)
         if fate == "fails":
@@ -178,23 +207,23 @@ def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
         received += 1
         assert received <= 12 or received * 120 <= now - began
         if fate == "arrives":
-            assert state != shown
-            shown = state
-            spent = spent.delivered(state, _answer("started" if received == 1 else "updated"), now)
+            assert at.state != shown
+            shown = at.state
+            spent = spent.delivered(at, _answer("started" if received == 1 else "updated"), now)
         else:
             spent = spent.refused(None, now)
 
 
 @given(st.integers(1, 60), st.lists(st.integers(0, 5), max_size=100))
 def test_other_changes_never_take_the_place_of_a_segment(total: int, notes: list[int]) -> None:
-    at, spent = begin("Nightly", total), Spent()
+    at, spent = Progress.begin("Nightly", total), Spent()
     sent = []
     for done, changes in enumerate([*notes, *[0] * total][:total]):
         for number in range(changes + 1):
             at = at.updated(done=done) if number == 0 else at.updated(note=f"change {number}")
-            if state := due(at, spent, 0.0):
-                sent.append(state["current_step"])
-                spent = spent.tried(0.0).delivered(state, _answer("started" if len(sent) == 1 else "updated"), 0.0)
-    number = at.segments[1]
+            if is_due(at, spent, 0.0):
+                sent.append(at.state["current_step"])
+                spent = spent.tried(0.0).delivered(at, _answer("started" if len(sent) == 1 else "updated"), 0.0)
+    number = at.state["number_of_steps"]
     assert sorted(set(sent)) == list(range(number))
     assert len(sent) <= 12
