@@ -1,7 +1,8 @@
-"""A tag ends the stream; there is no other code.
+"""A tag shows each run from its first task to its last; there is no other code.
 
-What: the tag ``activitysmith`` gives a DAG the notifier on success and failure. When: many DAGs, one habit.
-``[activitysmith] end_tagged_dags = False`` turns it off. Needs: the connection ``activitysmith_default``.
+What: the tag ``activitysmith`` gives a DAG's tasks and the DAG itself the notifiers that start, move and end its
+stream. When: many DAGs, one habit. ``[activitysmith] stream_tagged_dags = False`` leaves only the end. Needs: the
+connection ``activitysmith_default``.
 """
 
 from airflow.sdk import DAG, task

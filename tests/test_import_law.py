@@ -28,10 +28,11 @@ LAW = {
     ".core.retry": set(),
     ".core.keys": set(),
     ".core.text": set(),
+    ".core.segments": set(),
     ".core.models": {"pydantic", "pydantic_core", ".core.errors"},
-    ".core.outcome": {".core.models", ".core.errors", ".core.retry", ".core.text"},
+    ".core.outcome": {".core.models", ".core.errors", ".core.retry", ".core.segments", ".core.text"},
     ".core.ending": {".core.models", ".core.errors", ".core.retry", ".core.outcome"},
-    ".core.progress": {".core.models", ".core.errors", ".core.outcome", ".core.text"},
+    ".core.progress": {".core.models", ".core.errors", ".core.outcome", ".core.segments", ".core.text"},
     ".core.updates": {".core.client", ".core.models", ".core.progress", ".core.retry"},
     ".core.live": {
         ".core.client",

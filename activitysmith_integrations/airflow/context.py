@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,9 @@ from activitysmith_integrations.airflow.compat import conf
 
 _BY_REASON: dict[str, core.Result] = {"success": "succeeded", "timed_out": "timed_out"}
 _BY_STATE: dict[str, core.Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
-_FAILED = ("failed", "upstream_failed")
+FAILED = ("failed", "upstream_failed")
 _DONE = ("success", "skipped")
-_OVER = (*_DONE, *_FAILED)
+OVER = (*_DONE, *FAILED)
 
 
 def normalized(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +70,11 @@ def result(context: Mapping[str, Any]) -> core.Result | None:
     return None if getattr(ti, "try_number", 0) <= (getattr(ti, "max_tries", None) or 0) else "failed"
 
 
+def is_running(context: Mapping[str, Any]) -> bool:
+    """Whether a normalized context is one of a task instance that has just begun."""
+    return "reason" not in context and _text(getattr(context.get("task_instance"), "state", None)) == "running"
+
+
 def outcome(context: Mapping[str, Any], ended_as: core.Result, *, of_the_run: bool) -> core.RunOutcome | None:
     """What happened, as far as a callback can know it without asking anything that may hang.
 
@@ -80,19 +86,19 @@ def outcome(context: Mapping[str, Any], ended_as: core.Result, *, of_the_run: bo
     Returns:
         None if the stream is the DAG's, and a task of it succeeded while others are not over.
     """
-    dag, ti = context["dag"], context.get("task_instance")
+    ti = context.get("task_instance")
     if ti is None or "reason" in context:
         return _outcome_of_dag(context, ended_as)
     if not of_the_run:
         return _outcome(context, ended_as, failed_step=label(ti), started_at=getattr(ti, "start_date", None))
     # The state of a failed task is posted only after its callbacks.
     own: core.Result = "succeeded" if ended_as == "succeeded" else "failed"
-    states = task_states(ti, dag.dag_id, context["run_id"])
+    states = run_states(context)
     if own == "failed":
-        return _with_states(context, ended_as, states and {**states, _state_key(ti): "failed"}, label(ti))
-    if any(state not in _OVER for key, state in states.items() if key != _state_key(ti)):
+        return _with_states(context, ended_as, states and {**states, state_key(ti): "failed"}, label(ti))
+    if any(state not in OVER for key, state in states.items() if key != state_key(ti)):
         return None
-    return _with_states(context, _result_of(states), {**states, _state_key(ti): "success"} if states else {}, None)
+    return _with_states(context, _result_of(states), {**states, state_key(ti): "success"} if states else {}, None)
 
 
 def _outcome_of_dag(context: Mapping[str, Any], ended_as: core.Result) -> core.RunOutcome:
@@ -101,7 +107,7 @@ def _outcome_of_dag(context: Mapping[str, Any], ended_as: core.Result) -> core.R
         # A successful run is complete without a look at its tasks.
         total = len(getattr(dag, "task_ids", ())) or None
         return _outcome(context, ended_as, done=total, total=total)
-    states = task_states(ti, dag.dag_id, context["run_id"])
+    states = run_states(context)
     failed = label(ti) if not states and ti is not None and context.get("reason") == "task_failure" else None
     return _with_states(context, ended_as, states, failed)
 
@@ -114,10 +120,10 @@ def outcome_so_far(context: Mapping[str, Any], task_id: str, not_counted: Iterab
         task_id: That task.
         not_counted: Tasks that come after it.
     """
-    states = task_states(context.get("task_instance"), context["dag"].dag_id, context["run_id"])
+    states = run_states(context)
     task_ids = set(getattr(context["dag"], "task_ids", ()))
     apart = {task_id, *not_counted}
-    counted = {key: state for key, state in states.items() if _task_id(key, task_ids) not in apart}
+    counted = {key: state for key, state in states.items() if task_of(key, task_ids) not in apart}
     return _with_states(context, _result_of(counted), counted, None)
 
 
@@ -137,8 +143,39 @@ def task_states(ti: Any, dag_id: str | None, run_id: str | None) -> dict[str, st
     return {key: _text(state) or "none" for key, state in found.items() if _text(state) != "removed"}
 
 
+def run_states(context: Mapping[str, Any]) -> dict[str, str]:
+    """:func:`task_states` of a normalized context's run."""
+    return task_states(context.get("task_instance"), context["dag"].dag_id, context["run_id"])
+
+
+def count(context: Mapping[str, Any], **which: list[str]) -> int:
+    """How many task instances the run of a normalized context has.
+
+    Args:
+        context: The context of one of them.
+        which: ``task_ids`` or ``states`` to count; the states as far as they are posted.
+    """
+    ti, dag_id, run_id = context["task_instance"], context["dag"].dag_id, context["run_id"]
+    try:
+        return int(ti.get_ti_count(dag_id=dag_id, run_ids=[run_id], **which))
+    except Exception:
+        # The dag-processor, which runs the callbacks of killed tasks, does not answer this (Airflow 3.3).
+        tasks, states = which.get("task_ids"), which.get("states")
+        known = run_states(context)
+        task_ids = set(getattr(context["dag"], "task_ids", ()))
+        return sum(
+            (tasks is None or task_of(key, task_ids) in tasks) and (states is None or state in states)
+            for key, state in known.items()
+        )
+
+
 def _result_of(states: Mapping[str, str]) -> core.Result:
-    return "failed" if any(state in _FAILED for state in states.values()) else "succeeded"
+    return "failed" if any(state in FAILED for state in states.values()) else "succeeded"
+
+
+def run_so_far(context: Mapping[str, Any]) -> core.RunOutcome:
+    """The run of a normalized context, while it goes on; what its result says means nothing."""
+    return replace(_outcome(context, "succeeded"), ended_at=None)
 
 
 def _with_states(
@@ -191,7 +228,7 @@ def _words(error: object) -> str | None:
 
 def label(ti: Any) -> str:
     """A task instance in words: ``task``, or ``task[index]`` where it is mapped."""
-    index = _map_index(ti)
+    index = map_index(ti)
     return str(ti.task_id) if index < 0 else f"{ti.task_id}[{index}]"
 
 
@@ -210,34 +247,37 @@ def _text(state: Any) -> str | None:
     return None if state is None else str(getattr(state, "value", state))
 
 
-def _map_index(ti: Any) -> int:
+def map_index(ti: Any) -> int:
+    """Which instance of its task it is, -1 where the task is not mapped."""
     index = getattr(ti, "map_index", -1)
     return -1 if index is None else int(index)
 
 
-def _state_key(ti: Any) -> str:
-    index = _map_index(ti)
+def state_key(ti: Any) -> str:
+    """The key of a task instance among :func:`task_states`."""
+    index = map_index(ti)
     return str(ti.task_id) if index < 0 else f"{ti.task_id}_{index}"
 
 
-def _task_id(key: str, task_ids: Iterable[str]) -> str:
-    """The task of a key of ``task_states``: Airflow joins a mapped one's index to it with an underscore."""
+def task_of(key: str, task_ids: Iterable[str]) -> str:
+    """The task of a key of :func:`task_states`: Airflow joins a mapped one's index to it with an underscore."""
     task_id, _, index = key.rpartition("_")
     return task_id if key not in task_ids and index.isdigit() and task_id in task_ids else key
 
 
 def _first_failed(dag: Any, states: Mapping[str, str]) -> str | None:
     """The failed task that comes first in the DAG, as ``task`` or ``task[index]``."""
-    order = _order(dag)
+    ranks = order(dag)
     failed = [key for key, state in states.items() if state == "failed"]
     if not failed:
         return None
-    first = min(failed, key=lambda key: order.index(task_id) if (task_id := _task_id(key, order)) in order else -1)
-    task_id = _task_id(first, order)
+    first = min(failed, key=lambda key: ranks.index(task_id) if (task_id := task_of(key, ranks)) in ranks else -1)
+    task_id = task_of(first, ranks)
     return first if task_id == first else f"{task_id}[{first[len(task_id) + 1 :]}]"
 
 
-def _order(dag: Any) -> list[str]:
+def order(dag: Any) -> list[str]:
+    """The tasks of a DAG, each after those that it waits for."""
     if hasattr(dag, "topological_sort"):
         return [task.task_id for task in dag.topological_sort()]
     return list(getattr(dag, "task_ids", ()))

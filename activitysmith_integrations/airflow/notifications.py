@@ -1,17 +1,18 @@
-"""The notifier: ends a stream from a callback, never at the pipeline's expense."""
+"""The notifiers: show a run and end its stream from callbacks, never at the pipeline's expense."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
-from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow.sdk.bases.notifier import BaseNotifier
 
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow import context as contexts
-from activitysmith_integrations.airflow import rendering
+from activitysmith_integrations.airflow import progress, rendering
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 
 if TYPE_CHECKING:
@@ -58,15 +59,79 @@ _batch = _Batch()
 
 
 @dataclasses.dataclass(frozen=True)
-class _End:
-    """One end to send: nothing of it is shared with another run's."""
+class _Call:
+    """One call to make: nothing of it is shared with another run's.
+
+    Args:
+        stream_key: The stream.
+        members: What to send.
+        hook: Who sends it.
+        pause: Seconds to wait before.
+        said: What to log where it arrived.
+    """
 
     stream_key: str
     members: dict[str, Any]
     hook: ActivitySmithHook
+    pause: float = 0.0
+    said: str = ""
 
 
-class ActivitySmithEndStreamNotifier(BaseNotifier):
+class _Notifier(BaseNotifier):
+    """What both have in common: templates, and Airflow's traps."""
+
+    names: ClassVar[tuple[str, ...]]
+    title: str | None
+
+    def __init__(
+        self,
+        stream_key: str | None,
+        activitysmith_conn_id: str,
+        context: Context | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.stream_key = stream_key
+        self.activitysmith_conn_id = activitysmith_conn_id
+        for name in self.names:
+            setattr(self, name, rendering.plain(options.get(name)))
+        super().__init__(context=context)
+
+    def _rendered_names(self, context: Mapping[str, Any], environment: Any) -> tuple[str, str]:
+        """The stream and the connection."""
+        key = rendering.name(rendering.render(self.stream_key, context, environment))
+        conn_id = rendering.name(rendering.render(self.activitysmith_conn_id, context, environment))
+        return core.stream_key(context["dag"].dag_id) if self.stream_key is None else key, conn_id
+
+    def _rendered_options(self, context: Mapping[str, Any], environment: Any) -> Any:
+        try:
+            return rendering.typed(rendering.render(rendering.options_of(self, self.names), context, environment))
+        except Exception as error:
+            self.log.warning("The default picture is shown instead: %s", _words(error))
+            return {}
+
+    def _environment(self, context: Mapping[str, Any]) -> Any:
+        """The DAG's Jinja environment, or where there is none one that refuses unknown names as well."""
+        dag: Any = context["dag"]
+        if hasattr(dag, "get_template_env"):
+            return self.get_template_env(dag=dag)
+        import jinja2
+
+        environment = self.get_template_env(dag=None)
+        environment.undefined = jinja2.StrictUndefined
+        return environment
+
+    # BaseNotifier renders in place and writes into the context, so that of two runs in one process the second
+    # would end the first one's stream (seen in Airflow 3.3.2). Both of its entrances therefore lead past that.
+
+    def __call__(self, *args: Any) -> None:
+        """How Airflow calls a callback."""
+        self.notify(args[0])
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.async_notify(self.context).__await__()
+
+
+class ActivitySmithEndStreamNotifier(_Notifier):
     """Ends a Live Activity stream when a DAG or task is over, with the picture of what happened.
 
     One instance serves ``on_success_callback``, ``on_failure_callback`` and ``on_skipped_callback``, on a DAG, a
@@ -89,7 +154,8 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         InvalidRequestError: An option is misspelt.
     """
 
-    template_fields = ("stream_key", "activitysmith_conn_id", *rendering.OPTIONS)
+    names = rendering.OPTIONS
+    template_fields = ("stream_key", "activitysmith_conn_id", *names)
 
     def __init__(
         self,
@@ -102,11 +168,7 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         # Only the names: values can be templates, which say what they are when they are rendered.
         if options:
             core.check_options(dict.fromkeys(options))
-        self.stream_key = stream_key
-        self.activitysmith_conn_id = activitysmith_conn_id
-        for name in rendering.OPTIONS:
-            setattr(self, name, rendering.plain(options.get(name)))
-        super().__init__(context=context)
+        super().__init__(stream_key, activitysmith_conn_id, context, options)
 
     def notify(self, context: Context) -> None:
         """End the stream, from a process that may wait.
@@ -128,6 +190,7 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
             why = "earlier callbacks in this process took the time that Airflow leaves them; is the service down?"
             self.log.error("Live Activity stream %r was not ended: %s", end.stream_key, why)
             return
+        time.sleep(end.pause)
         try:
             self._report(end.stream_key, end.hook.end_stream(end.stream_key, **end.members))
         except Exception as error:
@@ -142,12 +205,13 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
         end = self._plan(context, core.CALLBACK_RETRY.max_elapsed)
         if end is None:
             return
+        await asyncio.sleep(end.pause)
         try:
             self._report(end.stream_key, await end.hook.async_end_stream(end.stream_key, **end.members))
         except Exception as error:
             self._report(end.stream_key, error)
 
-    def _plan(self, given: Mapping[str, Any], seconds: float) -> _End | None:
+    def _plan(self, given: Mapping[str, Any], seconds: float) -> _Call | None:
         """What to send within some seconds, or None where nothing is over or cannot be said which stream."""
         started = time.monotonic()
         try:
@@ -161,53 +225,150 @@ class ActivitySmithEndStreamNotifier(BaseNotifier):
                 self.log.info("Other tasks of the run are not over, so the DAG's Live Activity stream goes on.")
                 return None
             environment = self._environment(context)
-            key = rendering.name(rendering.render(self.stream_key, context, environment))
-            conn_id = rendering.name(rendering.render(self.activitysmith_conn_id, context, environment))
-            key = core.stream_key(context["dag"].dag_id) if self.stream_key is None else key
+            key, conn_id = self._rendered_names(context, environment)
+            pause = min(progress.seconds_on_its_way(context), seconds / 2)
         except Exception as error:
             self.log.error("The Live Activity stream %r was not ended: %s", self.stream_key, _words(error))
             return None
-        options = self._options(context, environment)
+        options = self._rendered_options(context, environment)
         if self.stream_key is not None and "reason" not in context and context.get("task_instance") is not None:
             options = {"title": contexts.label(context["task_instance"]), **options}
         members, refused = core.plan(outcome, options)
         if refused is not None:
             self.log.warning("The default picture is shown instead, since this is refused: %s", refused)
-        left = max(seconds - (time.monotonic() - started), min(seconds, _LEAST_SECONDS), _TOO_SHORT_TO_TRY)
+        left = max(seconds - pause - (time.monotonic() - started), min(seconds, _LEAST_SECONDS), _TOO_SHORT_TO_TRY)
         retry = dataclasses.replace(core.CALLBACK_RETRY, max_elapsed=left)
-        return _End(key, members, ActivitySmithHook(conn_id, retry=retry))
-
-    def _options(self, context: Mapping[str, Any], environment: Any) -> core.EndOptions:
-        given = {name: value for name in rendering.OPTIONS if (value := getattr(self, name)) is not None}
-        try:
-            return rendering.typed(rendering.render(given, context, environment))
-        except Exception as error:
-            self.log.warning("The default picture is shown instead: %s", _words(error))
-            return {}
-
-    def _environment(self, context: Mapping[str, Any]) -> Any:
-        """The DAG's Jinja environment, or where there is none one that refuses unknown names as well."""
-        dag: Any = context["dag"]
-        if hasattr(dag, "get_template_env"):
-            return self.get_template_env(dag=dag)
-        import jinja2
-
-        environment = self.get_template_env(dag=None)
-        environment.undefined = jinja2.StrictUndefined
-        return environment
+        return _Call(key, members, ActivitySmithHook(conn_id, retry=retry), pause)
 
     def _report(self, key: str, came_of_it: core.EndStreamResponse | Exception) -> None:
         self.log.log(*core.report(key, came_of_it))
 
-    # BaseNotifier renders in place and writes into the context, so that of two runs in one process the second
-    # would end the first one's stream (seen in Airflow 3.3.2). Both of its entrances therefore lead past that.
 
-    def __call__(self, *args: Any) -> None:
-        """End the stream: how Airflow calls a callback."""
-        self.notify(args[0])
+class ActivitySmithStreamNotifier(_Notifier):
+    """Shows a run on the lock screen from callbacks of its tasks: it starts the stream and moves it.
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return self.async_notify(self.context).__await__()
+    Give one instance to ``on_execute_callback``, ``on_success_callback``, ``on_failure_callback`` and
+    ``on_skipped_callback`` of all tasks of a DAG, as in ``default_args``, and the notifier that ends the stream to
+    the DAG. The first task to begin starts the stream; of the others only those report with which a segment of
+    the bar ends, ten at most, and the first one to fail. What the end is about to show is left to it.
+
+    A report is one attempt of at most 3 seconds, which raises nothing: the next one makes up for it. A DAG whose
+    tasks have this notifier ends its stream up to 3 seconds later than others, once no report can be on its way.
+
+    Args:
+        stream_key: The stream; made from the DAG's id where left out. Templated.
+        activitysmith_conn_id: The connection. Templated.
+        content_state: A whole state of your own to send whenever this is called, instead of the run's progress.
+        title: First line instead of the DAG's id.
+        subtitle: Second line instead of what was done last.
+        action: A button.
+        secondary_action: A second button.
+        alert: A banner.
+        tags: Tags beside the engine's name.
+        metadata: Metadata beside engine, pipeline and run.
+        channels: The channels to show it in; all that the key may use where left out.
+        context: Airflow's own, for asynchronous callbacks.
+    """
+
+    shows_progress = True
+
+    names = rendering.STREAM_OPTIONS
+    template_fields = ("stream_key", "activitysmith_conn_id", *names)
+
+    def __init__(
+        self,
+        stream_key: str | None = None,
+        *,
+        activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
+        content_state: core.StateInput | None = None,
+        title: str | None = None,
+        subtitle: str | None = None,
+        action: core.ActionInput | None = None,
+        secondary_action: core.ActionInput | None = None,
+        alert: core.AlertInput | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: core.MetadataInput | None = None,
+        channels: Sequence[str] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        options = {
+            "content_state": content_state,
+            "title": title,
+            "subtitle": subtitle,
+            "action": action,
+            "secondary_action": secondary_action,
+            "alert": alert,
+            "tags": tags,
+            "metadata": metadata,
+            "channels": channels,
+        }
+        super().__init__(stream_key, activitysmith_conn_id, context, options)
+        self.has_own_state = content_state is not None
+
+    def notify(self, context: Context) -> None:
+        """Show how far the run is, from a process that may wait.
+
+        Args:
+            context: Airflow's context; it is not changed.
+        """
+        began = time.monotonic()
+        try:
+            call = self._plan(context, min(progress.UPDATE_SECONDS, _batch.share(began)))
+            if call is not None:
+                call.hook.stream(call.stream_key, **call.members)
+                self.log.info(call.said)
+        except Exception as error:
+            self._could_not(error)
+        finally:
+            _batch.spend(began, time.monotonic())
+
+    async def async_notify(self, context: Context) -> None:
+        """Show how far the run is, from the triggerer.
+
+        Args:
+            context: Airflow's context; it is not changed.
+        """
+        try:
+            call = self._plan(context, progress.UPDATE_SECONDS)
+            if call is not None:
+                await call.hook.async_stream(call.stream_key, **call.members)
+                self.log.info(call.said)
+        except Exception as error:
+            self._could_not(error)
+
+    def _could_not(self, error: Exception) -> None:
+        stream = f"stream {self.stream_key!r}" if self.stream_key else "stream of the DAG"
+        self.log.warning("The Live Activity %s was not updated, which stops no work: %s", stream, _words(error))
+
+    def _plan(self, given: Mapping[str, Any], seconds: float) -> _Call | None:
+        """What to send within some seconds, or None where this is not the time for it."""
+        # The budget begins before the look at the states: that is what the end relies on.
+        started = time.monotonic()
+        context = contexts.normalized(given)
+        ended_as = None if contexts.is_running(context) else contexts.result(context)
+        if not self.has_own_state and not _is_due(context, ended_as):
+            return None
+        environment = self._environment(context)
+        key, conn_id = self._rendered_names(context, environment)
+        options = self._rendered_options(context, environment)
+        state = progress.state(context, options, ended_as)
+        if state is None:
+            return None
+        members = dict(progress.members(context, options, state))
+        left = seconds - (time.monotonic() - started)
+        if left < _TOO_SHORT_TO_TRY:
+            return None
+        retry = core.RetryPolicy(max_retries=0, max_elapsed=left)
+        said = f"Live Activity stream {key!r} is up to date."
+        return _Call(key, members, ActivitySmithHook(conn_id, retry=retry), said=said)
+
+
+def _is_due(context: Mapping[str, Any], ended_as: core.Result | None) -> bool:
+    if context.get("task_instance") is None or "reason" in context or "deadline" in context:
+        return False  # the run itself is over, or late
+    if contexts.is_running(context):
+        return progress.begins_the_run(context)
+    return ended_as is not None and progress.ends_a_segment(context, ended_as)
 
 
 def _words(error: Exception) -> str:

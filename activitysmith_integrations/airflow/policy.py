@@ -1,4 +1,4 @@
-"""Tag a DAG, write no code: a DAG tagged ``activitysmith`` ends its stream by itself.
+"""Tag a DAG, write no code: a DAG tagged ``activitysmith`` shows its runs from start to end by itself.
 
 Airflow loads this module wherever it starts, so it imports nothing but Airflow's hook marker.
 """
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 @hookimpl
 def dag_policy(dag: Any) -> None:
-    """Give a tagged DAG the notifier on success and failure, after the callbacks that it has.
+    """Give a tagged DAG the notifiers that start, move and end its stream, after the callbacks that it has.
 
-    ``[activitysmith] end_tagged_dags = False`` turns this off.
+    ``[activitysmith] stream_tagged_dags = False`` leaves the end alone, ``end_tagged_dags = False`` nothing.
 
     Args:
         dag: A DAG that was just parsed; one without the tag is not touched.
@@ -25,27 +25,36 @@ def dag_policy(dag: Any) -> None:
     if TAG not in (dag.tags or ()):
         return
     try:
-        _end_when_over(dag)
+        _show_from_start_to_end(dag)
     except Exception:
         # An error here would keep the DAG from being parsed.
-        log.exception("DAG %s is tagged %s, but will not end its Live Activity stream.", dag.dag_id, TAG)
+        log.exception("DAG %s is tagged %s, but does not show its Live Activity stream.", dag.dag_id, TAG)
 
 
-def _end_when_over(dag: Any) -> None:
+def _show_from_start_to_end(dag: Any) -> None:
+    from activitysmith_integrations.airflow import progress
     from activitysmith_integrations.airflow.compat import conf
-    from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+    from activitysmith_integrations.airflow.notifications import (
+        ActivitySmithEndStreamNotifier,
+        ActivitySmithStreamNotifier,
+    )
 
     if not conf.getboolean("activitysmith", "end_tagged_dags", fallback=True):
         return
+    ends = []
     for when in ("success", "failure"):
-        callbacks = _as_list(getattr(dag, f"on_{when}_callback"))
-        if not any(isinstance(callback, ActivitySmithEndStreamNotifier) for callback in callbacks):
-            setattr(dag, f"on_{when}_callback", [*callbacks, ActivitySmithEndStreamNotifier()])
+        callbacks = progress.as_list(getattr(dag, f"on_{when}_callback"))
+        end = next((one for one in callbacks if isinstance(one, ActivitySmithEndStreamNotifier)), None)
+        if end is None:
+            end = ActivitySmithEndStreamNotifier()
+            setattr(dag, f"on_{when}_callback", [*callbacks, end])
             # Airflow computes this when the DAG is made, and asks for no callback where it is False.
             setattr(dag, f"has_on_{when}_callback", True)
-
-
-def _as_list(callbacks: Any) -> list[Any]:
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        ends.append(end)
+    if conf.getboolean("activitysmith", "stream_tagged_dags", fallback=True):
+        # Whoever ends the stream in words of their own means the same stream with the rest.
+        mine = max(ends, key=lambda end: end.stream_key is not None)
+        notifier = ActivitySmithStreamNotifier(
+            mine.stream_key, activitysmith_conn_id=mine.activitysmith_conn_id, title=mine.title
+        )
+        progress.show(dag, notifier)

@@ -28,7 +28,10 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["activitysmith_integrations.airflow.operators"],
             }
         ],
-        "notifications": ["activitysmith_integrations.airflow.notifications.ActivitySmithEndStreamNotifier"],
+        "notifications": [
+            "activitysmith_integrations.airflow.notifications.ActivitySmithEndStreamNotifier",
+            "activitysmith_integrations.airflow.notifications.ActivitySmithStreamNotifier",
+        ],
         "connection-types": [
             {
                 "hook-class-name": "activitysmith_integrations.airflow.hooks.ActivitySmithHook",
@@ -67,7 +70,16 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "boolean",
                         "example": "False",
                         "default": "True",
-                    }
+                    },
+                    "stream_tagged_dags": {
+                        "description": (
+                            "Whether such a DAG also starts the stream with its first task and shows its progress."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
+                    },
                 },
             }
         },

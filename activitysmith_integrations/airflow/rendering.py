@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-from activitysmith_integrations import core
 
 _NUMBERS = frozenset(
     {
@@ -42,28 +40,45 @@ OPTIONS: tuple[str, ...] = (
     "metadata",
 )
 
+# The names of core.StreamMembers, and the first and second line of the picture of a run's progress.
+STREAM_OPTIONS: tuple[str, ...] = (
+    "content_state",
+    "title",
+    "subtitle",
+    "action",
+    "secondary_action",
+    "alert",
+    "tags",
+    "metadata",
+    "channels",
+)
+
 
 def plain(value: Any) -> Any:
     """A model as the mapping it stands for, so that templates in it are found and it can be stored as JSON."""
     return value.to_wire() if hasattr(value, "to_wire") else value
 
 
-def options_of(owner: object) -> core.EndOptions:
-    """The options that an operator or notifier was given, under the names of :class:`EndOptions`."""
-    given = {name: getattr(owner, name) for name in OPTIONS}
-    return typed({name: value for name, value in given.items() if value is not None})
+def options_of(owner: object, names: Iterable[str] = OPTIONS) -> dict[str, Any]:
+    """The options that an operator or notifier was given, as they were given.
+
+    Args:
+        owner: The operator or notifier.
+        names: Those that it has.
+    """
+    return {name: value for name in names if (value := getattr(owner, name)) is not None}
 
 
-def typed(options: Mapping[str, Any]) -> core.EndOptions:
+def typed(options: Mapping[str, Any]) -> Any:
     """The options with the strings that Jinja makes of numbers and booleans turned back.
 
     Args:
         options: Rendered options.
     """
-    found: Any = {name: _typed(name, value) for name, value in options.items()}
+    found = {name: _typed(name, value) for name, value in options.items()}
     if isinstance(found.get("content_state"), Mapping):
         found["content_state"] = _typed_state(found["content_state"])
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def name(value: Any) -> Any:

@@ -69,10 +69,12 @@ if TYPE_CHECKING:
     )
     from activitysmith_integrations.core.progress import Progress
     from activitysmith_integrations.core.retry import CALLBACK_RETRY, RetryPolicy
+    from activitysmith_integrations.core.segments import MAX_SEGMENTS, fold_steps
     from activitysmith_integrations.core.updates import Updates
 
 __all__ = [
     "CALLBACK_RETRY",
+    "MAX_SEGMENTS",
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
@@ -125,6 +127,7 @@ __all__ = [
     "WebhookAction",
     "check_options",
     "end_request",
+    "fold_steps",
     "live_members",
     "nothing_left",
     "plan",
@@ -197,6 +200,7 @@ _ROOMS = {
     ),
     "progress": ("Progress",),
     "retry": ("CALLBACK_RETRY", "RetryPolicy"),
+    "segments": ("MAX_SEGMENTS", "fold_steps"),
     "updates": ("Updates",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

@@ -19,13 +19,13 @@ from activitysmith_integrations.core.models import (
     EndStreamRequest,
     OpenURLAction,
 )
+from activitysmith_integrations.core.segments import fold_steps
 from activitysmith_integrations.core.text import cut, line
 
 Result: TypeAlias = Literal["succeeded", "failed", "crashed", "timed_out", "cancelled"]
 SuccessForm: TypeAlias = Literal["segmented_progress", "progress"]
 FailureForm: TypeAlias = Literal["alert", "segmented_progress", "progress"]
 
-MAX_SEGMENTS = 10
 FAILURE_STAYS_MINUTES = 240
 
 _TITLE, MAX_SUBTITLE, _MESSAGE, _STEP, _ERROR = 60, 80, 200, 40, 120
@@ -179,7 +179,7 @@ def end_request(outcome: RunOutcome, options: EndOptions | None = None) -> dict[
     return members
 
 
-def live_members(run: RunOutcome, options: EndOptions | None = None) -> dict[str, Any]:
+def live_members(run: RunOutcome, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What goes beside the state while a run goes on: the tags and metadata of its end, without a result.
 
     Args:
@@ -327,27 +327,6 @@ def _open_run(url: str | None) -> OpenURLAction | None:
         return OpenURLAction(title="Open run", url=url)
     except InvalidRequestError:
         return None
-
-
-def fold_steps(done: int | None, total: int | None) -> tuple[int, int] | None:
-    """Steps as segments that can be told apart on a phone.
-
-    Args:
-        done: How many are complete.
-        total: How many there are.
-
-    Returns:
-        Complete segments and all segments, at most 10; None where steps cannot be counted. All are complete
-        only if every step is, none is only if no step is.
-    """
-    if done is None or total is None or total < 1:
-        return None
-    done = max(0, min(done, total))
-    if total <= MAX_SEGMENTS:
-        return done, total
-    if done in (0, total):
-        return done * MAX_SEGMENTS // total, MAX_SEGMENTS
-    return max(1, done * MAX_SEGMENTS // total), MAX_SEGMENTS
 
 
 def duration(started_at: datetime | None, ended_at: datetime | None) -> str:

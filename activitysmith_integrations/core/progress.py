@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.models import StreamResponse
-from activitysmith_integrations.core.outcome import MAX_SUBTITLE, fold_steps
+from activitysmith_integrations.core.outcome import MAX_SUBTITLE
+from activitysmith_integrations.core.segments import fold_steps
 from activitysmith_integrations.core.text import line
 
 FREE_UPDATES = 12

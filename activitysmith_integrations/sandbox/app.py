@@ -4,13 +4,14 @@ What a stream does is decided in :mod:`activitysmith_integrations.sandbox.stream
 answered and remembered. The page is :mod:`activitysmith_integrations.sandbox.page`.
 """
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from starlette.applications import Starlette
@@ -50,11 +51,13 @@ The sandbox:
   POST   /sandbox/misbehave   let the next API requests fail. {"times": n} and any of
                                 "status", "body", "headers"  answer this; the stream is left alone
                                 "delay": s       answer s seconds later
+                                "late": s        change the stream s seconds later, even if nobody waits any more
                                 "drop": true     close the connection instead of answering
                                 "truncate": true announce the whole answer, send half, close
                                 "oversize": n    pad the answer with spaces to n bytes
                                 "drip": s        send it byte by byte, s seconds apart
                                 "stream_key": k  only requests for this key
+                                "method": m      only these requests, PUT or DELETE
                               Without "status" or "body" the stream changes as usual, only the answer suffers.
                               What is posted queues up behind what was posted before.
   DELETE /sandbox/misbehave   behave again
@@ -119,10 +122,12 @@ class _Misbehaviour(_Instruction):
 
     times: Annotated[int, Field(ge=1)]
     stream_key: str | None = None
+    method: Literal["PUT", "DELETE"] | None = None
     status: Annotated[int, Field(ge=200, le=599)] | None = None
     headers: dict[HeaderName, HeaderValue] = {}
     body: Any = None
     delay: Seconds | None = None
+    late: Annotated[float, Field(ge=0, le=60)] = 0
     drop: bool = False
     truncate: bool = False
     oversize: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
@@ -162,10 +167,12 @@ class _Sandbox:
 
     async def stream(self, request: Request) -> Response:
         """PUT and DELETE of a stream."""
-        now = self._clock()
         raw = await request.body()
         key = request.path_params["stream_key"]
-        fault = self._next_fault(key)
+        fault = self._next_fault(request.method, key)
+        if fault is not None:
+            await asyncio.sleep(fault.late)
+        now = self._clock()
         seen = {
             "time": rfc3339(now),
             "method": request.method,
@@ -218,9 +225,9 @@ class _Sandbox:
             return _Json(answer), answer
         return _error(refused), refused.body
 
-    def _next_fault(self, key: str) -> _Misbehaviour | None:
+    def _next_fault(self, method: str, key: str) -> _Misbehaviour | None:
         for index, fault in enumerate(self._faults):
-            if fault.stream_key in (None, key):
+            if fault.stream_key in (None, key) and fault.method in (None, method):
                 if fault.times > 1:
                     self._faults[index] = fault.model_copy(update={"times": fault.times - 1})
                 else:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError, RunOutcome, end_request
-from activitysmith_integrations.core.outcome import duration, fold_steps
+from activitysmith_integrations.core.outcome import duration
+from activitysmith_integrations.core.segments import fold_steps
 
 BEGAN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 URL = "https://airflow.example.com/dags/nightly/runs/r1"

@@ -7,16 +7,25 @@ from airflow.sdk import DAG, Context
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
+    ActivitySmithStreamNotifier,
     end_activitysmith_stream,
 )
-from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithStreamOperator
 from activitysmith_integrations.airflow.retries import ActivitySmithRetryPolicy
 from activitysmith_integrations.core import ActivitySmithClient, AlertState, EndStreamResponse, StreamResponse
 
 notifier = ActivitySmithEndStreamNotifier("{{ dag.dag_id }}", on_success="progress", tags=["nightly"])
 assert_type(end_activitysmith_stream(), ActivitySmithEndStreamNotifier)
 
-with DAG("nightly", on_success_callback=notifier, on_failure_callback=[notifier]):
+move = ActivitySmithStreamNotifier(title="Nightly", channels=["data"])
+
+with DAG(
+    "nightly",
+    default_args={"on_execute_callback": move, "on_success_callback": [move]},
+    on_success_callback=notifier,
+    on_failure_callback=[notifier],
+):
+    ActivitySmithStreamOperator(task_id="start_stream", content_state={"title": "Nightly"}, tags=["nightly"])
     ActivitySmithEndStreamOperator(
         task_id="end_stream",
         stream_key="nightly-{{ ds }}",
@@ -47,6 +56,7 @@ def wrong(hook: ActivitySmithHook) -> None:
     ActivitySmithEndStreamNotifier(subtitel="Over")  # type: ignore[call-arg]
     ActivitySmithEndStreamNotifier(on_failure="banner")  # type: ignore[arg-type]
     ActivitySmithEndStreamNotifier("nightly", "activitysmith_default")  # type: ignore[call-arg]
+    ActivitySmithStreamNotifier(titel="Nightly")  # type: ignore[call-arg]
     hook.end_stream("nightly", title="Over")  # type: ignore[call-arg]
     hook.stream("nightly")  # type: ignore[call-arg]
     print(hook.async_end_stream("nightly").operation)  # type: ignore[attr-defined]

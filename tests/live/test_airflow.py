@@ -5,46 +5,19 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from support import readme
-from support.airflow import Airflow, connection, eventually
-from support.sandbox import KEY, Sandbox, running_sandbox
+from support.airflow import Airflow, eventually
+from support.sandbox import KEY, Sandbox
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="Airflow is not in this environment")
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "example_dags"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(scope="module")
-def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    home = tmp_path_factory.mktemp("airflow")
-    dags = home / "dags"
-    dags.mkdir()
-    for source in (HERE / "airflow_dags/scenarios.py", *EXAMPLES.glob("*.py")):
-        shutil.copy(source, dags)
-    (dags / "readme.py").write_text(readme.code()["Quick start: Airflow"])
-    variables = {"AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT": connection(sandbox.base_url, KEY)}
-    deployment = Airflow(home, dags, variables)
-    try:
-        deployment.start()
-        # Quoted as the CLI wants it: the key as the password of a connection in the database.
-        deployment.cli("connections", "add", "in_database", "--conn-json", connection(sandbox.base_url, KEY))
-        yield deployment
-    finally:
-        deployment.stop()
 
 
 def only_end(sandbox: Sandbox, stream_key: str) -> dict[str, Any]:

@@ -298,6 +298,12 @@ def test_delayed_answer_is_the_usual_one(client: httpx.Client) -> None:
     assert client.put(PATH, json=PROGRESS).json()["operation"] == "started"
 
 
+def test_a_fault_can_be_meant_for_one_method(client: httpx.Client) -> None:
+    misbehave(client, times=1, method="DELETE", status=503)
+    assert client.put(PATH, json=PROGRESS).status_code == 200
+    assert client.delete(PATH).status_code == 503
+
+
 def test_dripping_answer_comes_byte_by_byte(client: httpx.Client, app: Starlette) -> None:
     misbehave(client, times=1, body="drip", drip=0.001)
     messages = asyncio.run(answer_to_delete(app))
@@ -343,6 +349,8 @@ async def answer_to_delete(app: Any, goes_away: bool = False) -> list[dict[str, 
         ({"times": 1, "status": 600}, "status"),
         ({"times": 1, "status": "500"}, "status"),
         ({"times": 1, "delay": -1}, "delay"),
+        ({"times": 1, "late": 61}, "late"),
+        ({"times": 1, "method": "GET"}, "method"),
         ({"times": 1, "headers": {"X": "a\r\nb"}}, "headers.X"),
         ({"times": 1, "headers": {"X Y": "a"}}, "headers.X Y"),
         ({"times": 1, "headers": {"X": 1}}, "headers.X"),

@@ -149,6 +149,16 @@ def test_ctrl_c_does_not_wait_for_a_delayed_answer(sandbox: Sandbox) -> None:
         assert sandbox.stop() == (0, "")
 
 
+def test_a_late_change_is_made_though_its_caller_has_gone(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=1, method="PUT", late=0.05)
+    with pytest.raises(httpx.ReadTimeout):
+        sandbox.client.put(PATH, json={"content_state": {"title": "Nightly", "type": "progress"}}, timeout=0.01)
+    while not (streams := sandbox.client.get("/sandbox/streams").json()["streams"]):
+        pass
+    assert streams[0]["live"]
+    assert sandbox.stop() == (0, "")
+
+
 def test_ctrl_c_does_not_wait_for_those_who_look(sandbox: Sandbox) -> None:
     with sandbox.client.stream("GET", "/sandbox/events") as looking:
         events = looking.iter_lines()

@@ -163,6 +163,12 @@ class Airflow:
 
         return eventually(ended, f"the end of {dag_id} {run_id}", seconds) or ""
 
+    def clear(self, dag_id: str, run_id: str, **which: bool) -> None:
+        """Clear tasks of a finished run, and wait until it goes on."""
+        body = {"dry_run": False, "dag_run_id": run_id, **which}
+        answer = self._http.post(f"/dags/{dag_id}/clearTaskInstances", json=body)
+        assert answer.is_success, answer.text
+
     def run(self, dag_id: str, **conf: Any) -> tuple[str, str]:
         """Start a run and wait for its end; its id and its state."""
         run_id = self.trigger(dag_id, **conf)

@@ -51,8 +51,12 @@ class Sandbox:
 
     def requests(self, method: str = "DELETE") -> list[dict[str, Any]]:
         """The requests that arrived, oldest first."""
+        return [request for request in self.all_requests() if request["method"] == method]
+
+    def all_requests(self) -> list[dict[str, Any]]:
+        """The requests that arrived, in the order in which they were worked on."""
         received: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["requests"]
-        return [request for request in received if request["method"] == method]
+        return received
 
     def living(self) -> list[str]:
         """The keys of the streams that have not ended."""
@@ -75,7 +79,11 @@ class Sandbox:
         """Forget all streams, requests and misbehaviour."""
         self._http.delete("/sandbox/misbehave").raise_for_status()
         self._http.delete("/sandbox/streams").raise_for_status()
-        self._http.put("/sandbox/limits", json={"max_concurrent": None, "requests_per_minute": None}).raise_for_status()
+        self.limit(max_concurrent=None, requests_per_minute=None)
+
+    def limit(self, **limits: int | None) -> None:
+        """Change its limits; None for none."""
+        self._http.put("/sandbox/limits", json=limits).raise_for_status()
 
 
 @contextmanager

@@ -9,10 +9,14 @@ import airflow
 import pytest
 from airflow import settings
 from airflow.sdk import DAG
+from airflow.sdk.bases.operator import BaseOperator
 from support import readme
 
 from activitysmith_integrations.airflow import policy
-from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+from activitysmith_integrations.airflow.notifications import (
+    ActivitySmithEndStreamNotifier,
+    ActivitySmithStreamNotifier,
+)
 from activitysmith_integrations.airflow.provider_info import get_provider_info
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
@@ -44,10 +48,13 @@ import sys
 from airflow.sdk import DAG
 from airflow.sdk.bases.notifier import BaseNotifier
 before = set(sys.modules)
+from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
-from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
-with DAG("nightly", on_failure_callback=ActivitySmithEndStreamNotifier()):
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithStreamOperator
+with DAG("nightly", on_failure_callback=ActivitySmithEndStreamNotifier(), tags=["activitysmith"]) as dag:
+    ActivitySmithStreamOperator(task_id="start_stream")
     ActivitySmithEndStreamOperator(task_id="end_stream").as_teardown()
+policy.dag_policy(dag)
 print(*sorted(set(sys.modules) - before))
 """
 
@@ -97,6 +104,53 @@ def test_an_option_turns_the_tag_off(monkeypatch: pytest.MonkeyPatch) -> None:
     dag = _dag(tags=["activitysmith"])
     policy.dag_policy(dag)
     assert not dag.on_success_callback
+
+
+def _shown_by(task: Any, when: str) -> list[ActivitySmithStreamNotifier]:
+    callbacks = getattr(task, f"on_{when}_callback")
+    return [callback for callback in callbacks if isinstance(callback, ActivitySmithStreamNotifier)]
+
+
+def _dag_of_two(**arguments: Any) -> DAG:
+    with _dag(**arguments) as dag:
+        BaseOperator(task_id="extract") >> BaseOperator(task_id="load")
+    return dag
+
+
+def test_the_tasks_of_a_tagged_dag_get_the_notifier_that_moves_the_stream_beside_the_callbacks_they_have() -> None:
+    def mine(context: Any) -> None: ...
+
+    dag = _dag_of_two(tags=["activitysmith"], default_args={"on_success_callback": mine})
+    policy.dag_policy(dag)
+    policy.dag_policy(dag)
+    for one in dag.tasks:
+        assert one.on_success_callback[0] is mine
+        for when in ("execute", "success", "failure", "skipped"):
+            assert len(_shown_by(one, when)) == 1
+
+
+def test_a_tagged_dag_that_ends_its_stream_in_its_own_words_moves_the_same_one() -> None:
+    end = ActivitySmithEndStreamNotifier("{{ run_id }}", activitysmith_conn_id="mine", title="Nightly")
+    dag = _dag_of_two(tags=["activitysmith"], on_success_callback=end)
+    policy.dag_policy(dag)
+    (notifier,) = _shown_by(dag.get_task("load"), "success")
+    assert (notifier.stream_key, notifier.activitysmith_conn_id, notifier.title) == ("{{ run_id }}", "mine", "Nightly")
+
+
+def test_a_task_that_moves_a_stream_already_is_left_to_it() -> None:
+    mine = ActivitySmithStreamNotifier("mine")
+    dag = _dag_of_two(tags=["activitysmith"], default_args={"on_success_callback": mine})
+    policy.dag_policy(dag)
+    assert _shown_by(dag.get_task("load"), "success") == [mine]
+    assert _shown_by(dag.get_task("load"), "execute") == []
+
+
+def test_an_option_turns_progress_off_and_leaves_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__ACTIVITYSMITH__STREAM_TAGGED_DAGS", "False")
+    dag = _dag_of_two(tags=["activitysmith"])
+    policy.dag_policy(dag)
+    assert _ours(dag.on_success_callback) == 1
+    assert not dag.get_task("load").on_success_callback
 
 
 def test_a_fault_of_ours_does_not_keep_a_dag_from_being_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from support.airflow import connection
 from support.sandbox import Sandbox
 
 from activitysmith_integrations.airflow.compat import AirflowFailException
-from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithStreamOperator
 from activitysmith_integrations.core import APIStatusError, NotFoundError, OpenURLAction, RateLimitError, ServerError
 
 try:
@@ -41,7 +41,7 @@ def _context(operator: BaseOperator, states: dict[str, str] | None = None) -> An
     return {"dag": operator.dag, "run_id": "r1", "dag_run": run, "ti": ti, "task_instance": ti}
 
 
-def _execute(operator: ActivitySmithEndStreamOperator, states: dict[str, str] | None = None) -> Any:
+def _execute(operator: BaseOperator, states: dict[str, str] | None = None) -> Any:
     context = _context(operator, states)
     operator.render_template_fields(context)
     return operator.execute(context)
@@ -230,6 +230,54 @@ def test_a_wait_is_deferred_ten_times_and_then_fails(sandbox: Sandbox, status: i
         operator.resume(_context(operator), {}, deferrals=9)
     with pytest.raises(APIStatusError):
         operator.resume(_context(operator), {}, deferrals=10)
+
+
+def _start(**arguments: Any) -> ActivitySmithStreamOperator:
+    with DAG("nightly", schedule=None):
+        start = ActivitySmithStreamOperator(task_id="end", **arguments)
+        start >> BaseOperator(task_id="extract") >> BaseOperator(task_id="load")
+    return start
+
+
+def test_a_stream_can_be_started_by_a_task_with_the_runs_progress(sandbox: Sandbox) -> None:
+    answer = _execute(_start(title="Nightly {{ run_id }}", channels=["ops"]), {"end": "running", "extract": "none"})
+    assert (answer["operation"], answer["stream_key"]) == ("started", "nightly")
+    (request,) = sandbox.requests("PUT")
+    assert request["body"] == {
+        "content_state": {
+            "type": "segmented_progress",
+            "title": "Nightly r1",
+            "subtitle": "end",
+            "number_of_steps": 3,
+            "current_step": 0,
+        },
+        "tags": ["airflow"],
+        "metadata": {"engine": "airflow", "pipeline": "nightly", "run": "r1"},
+        "channels": ["ops"],
+    }
+
+
+def test_a_task_can_show_a_state_of_its_own(sandbox: Sandbox) -> None:
+    state = {"type": "progress", "title": "{{ dag.dag_id }}", "percentage": "{{ ti.xcom_pull(task_ids='x') }}"}
+    _execute(_start(stream_key="rows", content_state=state))
+    (request,) = sandbox.requests("PUT")
+    assert request["stream_key"] == "rows"
+    assert request["body"]["content_state"] == {"type": "progress", "title": "nightly", "percentage": 42}
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404])
+def test_a_start_that_somebody_must_act_on_is_not_tried_again(sandbox: Sandbox, status: int) -> None:
+    sandbox.misbehave(times=1, status=status)
+    with pytest.raises(AirflowFailException, match=str(status)):
+        _execute(_start())
+
+
+def test_a_start_waits_for_its_turn_without_a_worker_where_that_is_allowed(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
+    operator = _start(deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        _execute(operator)
+    assert operator.resume(_context(operator), {}, **deferred.value.kwargs)["operation"] == "started"
 
 
 def test_options_reach_mapped_operators() -> None:

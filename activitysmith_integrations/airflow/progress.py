@@ -1,0 +1,300 @@
+"""How far a run is, and which task instance says so.
+
+Workers share no memory, so both follow from the DAG and the states of the run's tasks. A task is one step of the
+bar; a mapped one is ten, which its instances complete together: so the number of steps is known before anything
+is expanded, and a bar never shrinks. Where a segment of the bar ends, the task instance there reports, and nobody
+else. So a run has no more reports than segments, however many instances it has, and none is lost because two
+instances end at once. What is reported is counted anew from the states: where one report overtakes another on
+its way, the next one puts it right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from activitysmith_integrations import core
+from activitysmith_integrations.airflow import context as contexts
+
+MAPPED_STEPS = 10
+
+UPDATE_SECONDS = 3.0
+"""How long an update may take, from its look at the run's states to its answer or its end without one."""
+
+REPORTED = ("execute", "success", "failure", "skipped")
+
+_FINE = 1000
+
+# A task that is cleared starts the stream anew only if the run was, so that tasks that are over soon do not.
+_YOUNG = timedelta(minutes=1)
+_ACTIVE = frozenset({"running", "deferred", "up_for_reschedule"})
+_NOT_BEGUN = frozenset({"none", "scheduled", "queued"})
+_NEEDS_SUCCESS = frozenset({"all_success", "none_failed", "none_failed_min_one_success"})
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The steps of a DAG.
+
+    Args:
+        begins: The step that each task begins with, in the order of the tasks.
+        mapped: The tasks that have instances.
+        total: How many steps there are.
+    """
+
+    begins: Mapping[str, int]
+    mapped: frozenset[str]
+    total: int
+
+    def segments(self, states: Mapping[str, str]) -> tuple[int, int]:
+        """Complete segments, and all of them: what failed, was skipped or will never run counts as complete.
+
+        Args:
+            states: The state of each task instance of the run, see :func:`contexts.task_states`.
+        """
+        instances, over = Counter[str](), Counter[str]()
+        for key, state in states.items():
+            task_id = contexts.task_of(key, self.begins)
+            instances[task_id] += 1
+            over[task_id] += state in contexts.OVER
+        done = sum(Fraction(self._steps(one) * over[one], instances[one]) for one in self.begins if over[one])
+        if self.total <= core.MAX_SEGMENTS:
+            return math.floor(done), self.total
+        return core.fold_steps(math.floor(done * _FINE), self.total * _FINE) or (0, 1)
+
+    def reports(self, task_id: str, index: int, instances: int) -> bool:
+        """Whether a segment of the bar ends with a task instance.
+
+        Args:
+            task_id: Its task.
+            index: Which instance it is, from 0.
+            instances: How many there are.
+        """
+        first, steps = self.begins[task_id], self._steps(task_id)
+        before, after = (first + Fraction(steps * number, instances) for number in (index, index + 1))
+        return self._reports_until(before) < self._reports_until(after)
+
+    def may_report(self, task_id: str) -> bool:
+        """Whether a segment of the bar ends with some instance of a task."""
+        return task_id in self.begins and self.reports(task_id, 0, 1)
+
+    def _reports_until(self, step: Fraction) -> int:
+        if self.total <= core.MAX_SEGMENTS:
+            return math.floor(step)
+        # A little after the segment's end, since instances do not end in their order; the first one says that
+        # something is done.
+        late = Fraction(self.total, core.MAX_SEGMENTS * 4)
+        return max(1, math.floor((step - late) * core.MAX_SEGMENTS / self.total)) if step else 0
+
+    def _steps(self, task_id: str) -> int:
+        return MAPPED_STEPS if task_id in self.mapped else 1
+
+
+def bar_of(dag: Any) -> Bar:
+    """The bar of a DAG: all its tasks but those that end the stream and what comes after them."""
+    apart: set[str] = set()
+    for task in dag.tasks:
+        if getattr(task, "ends_the_stream", False):
+            apart |= {task.task_id, *task.get_flat_relative_ids(upstream=False)}
+    mapped = frozenset(task.task_id for task in dag.tasks if _has_instances(task))
+    begins, total = {}, 0
+    for task_id in contexts.order(dag):
+        if task_id not in apart:
+            begins[task_id] = total
+            total += MAPPED_STEPS if task_id in mapped else 1
+    return Bar(begins, mapped, total)
+
+
+def _has_instances(task: Any) -> bool:
+    return bool(task.is_mapped or task.get_closest_mapped_task_group())
+
+
+def begins_the_run(context: Mapping[str, Any]) -> bool:
+    """Whether a task instance that begins is the one that starts the stream.
+
+    That is the first of the tasks that wait for no other one. A finished run that was cleared begins anew with
+    whatever part of it was cleared, which is seen by the tries it has left (Airflow gives it its retries again).
+
+    Args:
+        context: A normalized context, in which the task instance has just begun.
+    """
+    ti, task, dag_run = context["task_instance"], context["task"], context["dag_run"]
+    retries, tries = task.retries or 0, ti.max_tries or 0
+    resumed = context.get("task_reschedule_count") or getattr(_from_server(ti), "next_method", None)
+    if resumed or ti.try_number != tries - retries + 1:
+        return False
+    restarts = tries > retries and datetime.now(UTC) - (dag_run.start_date or datetime.now(UTC)) < _YOUNG
+    leads = contexts.map_index(ti) <= 0 and _waits_for_nothing(task)
+    if not restarts and not leads:
+        return False
+    bar, states = bar_of(context["dag"]), contexts.run_states(context)
+    ranks = {task_id: rank for rank, task_id in enumerate(bar.begins)}
+    others = {
+        contexts.task_of(key, bar.begins): state for key, state in states.items() if key != contexts.state_key(ti)
+    }
+    before = {
+        task_id: state for task_id, state in others.items() if ranks.get(task_id, len(ranks)) < ranks.get(ti.task_id, 0)
+    }
+    if restarts:
+        return not any(state in _ACTIVE for state in before.values())
+    # What the scheduler settles by itself never begins.
+    tasks = context["dag"].task_dict
+    return not any(state not in _NOT_BEGUN and not _is_empty(tasks[task_id]) for task_id, state in before.items())
+
+
+def _from_server(ti: Any) -> Any:
+    return getattr(ti, "_ti_context_from_server", None)
+
+
+def _is_empty(task: Any) -> bool:
+    return bool(getattr(task, "inherits_from_empty_operator", False))
+
+
+def _waits_for_nothing(task: Any) -> bool:
+    return all(_is_empty(above) and _waits_for_nothing(above) for above in task.upstream_list)
+
+
+def ends_a_segment(context: Mapping[str, Any], ended_as: core.Result) -> bool:
+    """Whether a task instance that ended is one that reports: a segment ends with it, or it is the first to fail.
+
+    Args:
+        context: A normalized context, in which the task instance has just ended.
+        ended_as: How.
+    """
+    ti = context["task_instance"]
+    bar = bar_of(context["dag"])
+    if bar.may_report(ti.task_id):
+        index = contexts.map_index(ti)
+        if index < 0 or bar.reports(ti.task_id, index, max(contexts.count(context, task_ids=[ti.task_id]), index + 1)):
+            return True
+    return ended_as != "succeeded" and contexts.count(context, states=["failed"]) == 0
+
+
+def state(context: Mapping[str, Any], options: Mapping[str, Any], ended_as: core.Result | None) -> Any:
+    """The state to show of a run that goes on; None where only its end is left to show.
+
+    Args:
+        context: A normalized context of one of its task instances.
+        options: What the user said, under the names of ``rendering.STREAM_OPTIONS``.
+        ended_as: How the task instance ended; None if it goes on.
+    """
+    if "content_state" in options:
+        return options["content_state"]
+    title = core.shown_title(contexts.run_so_far(context), options)
+    at = of_the_run(context, title, ended_as)
+    return None if at is None else replace(at, note=options.get("subtitle") or at.note).state
+
+
+def members(context: Mapping[str, Any], options: Mapping[str, Any], shown: Any) -> core.StreamMembers:
+    """What to send about a run.
+
+    Args:
+        context: A normalized context of one of its task instances.
+        options: What the user said, under the names of ``rendering.STREAM_OPTIONS``.
+        shown: The state.
+    """
+    beside = {name: value for name, value in options.items() if name not in ("title", "subtitle")}
+    known = core.live_members(contexts.run_so_far(context), options)
+    return {**beside, **known, "content_state": shown}  # type: ignore[typeddict-item]  # names from rendering
+
+
+def of_the_run(context: Mapping[str, Any], title: str, ended_as: core.Result | None) -> core.Progress | None:
+    """How far the run is; None where only its end is left to show.
+
+    Args:
+        context: A normalized context of one of its task instances.
+        title: First line.
+        ended_as: How the task instance ended; None if it has just begun.
+    """
+    dag, ti = context["dag"], context["task_instance"]
+    bar, states = bar_of(dag), dict(contexts.run_states(context))
+    if ended_as is not None and (states or contexts.map_index(ti) < 0):
+        # A failure is posted only after its callbacks.
+        states[contexts.state_key(ti)] = "success" if ended_as == "succeeded" else "failed"
+    failed = _failed(dag, bar, states)
+    if ended_as is not None and not _goes_on(dag, bar, states, failed):
+        return None
+    done, number = bar.segments(states)
+    at = core.Progress(title, total=number, done=done, failed=next(iter(failed), None))
+    if ended_as is None:
+        return replace(at, step=ti.task_id if ti.task_id == next(iter(bar.begins), None) else None)
+    return at if failed else replace(at, note=_said(bar, ti, states))
+
+
+def _failed(dag: Any, bar: Bar, states: Mapping[str, str]) -> list[str]:
+    """The tasks that failed, in the order of the DAG."""
+    failed = {contexts.task_of(key, bar.begins) for key, state in states.items() if state == "failed"}
+    return [task_id for task_id in bar.begins if task_id in failed]
+
+
+def _goes_on(dag: Any, bar: Bar, states: Mapping[str, str], failed: list[str]) -> bool:
+    """Whether the run has tasks to come whose turn the failed ones do not prevent."""
+    stuck, look = set[str](), list(failed)
+    while look:
+        for task in dag.get_task(look.pop()).downstream_list:
+            if (
+                task.task_id not in stuck
+                and str(getattr(task.trigger_rule, "value", task.trigger_rule)) in _NEEDS_SUCCESS
+            ):
+                stuck.add(task.task_id)
+                look.append(task.task_id)
+    to_come = {contexts.task_of(key, bar.begins) for key, state in states.items() if state not in contexts.OVER}
+    return any(task_id in bar.begins for task_id in to_come - stuck)
+
+
+def _said(bar: Bar, ti: Any, states: Mapping[str, str]) -> str:
+    if ti.task_id not in bar.mapped:
+        return f"{ti.task_id} done"
+    of_task = [state for key, state in states.items() if contexts.task_of(key, bar.begins) == ti.task_id]
+    return f"{ti.task_id}: {sum(state in contexts.OVER for state in of_task)} of {len(of_task)} done"
+
+
+def seconds_on_its_way(context: Mapping[str, Any], ended_at: datetime | None = None) -> float:
+    """Seconds for which an update of an ended run can still be on its way.
+
+    A PUT that arrives after the DELETE starts a new activity that nobody ends. An update is sent only while the
+    run has tasks to come, and is given up after 3 s: that long after the run's end the order is certain.
+
+    Args:
+        context: A normalized context of the run.
+        ended_at: When it had no task to come any more; the end of the run where left out.
+    """
+    if not any(_shows_progress(task) for task in getattr(context["dag"], "tasks", ())):
+        return 0.0
+    now = datetime.now(UTC)
+    ended_at = ended_at or getattr(context["dag_run"], "end_date", None) or now
+    # A clock that is wrong changes no more than it must.
+    return max(0.0, min(UPDATE_SECONDS, UPDATE_SECONDS - (now - ended_at).total_seconds()))
+
+
+def _shows_progress(task: Any) -> bool:
+    callbacks = (callback for when in REPORTED for callback in as_list(getattr(task, f"on_{when}_callback", None)))
+    return any(getattr(callback, "shows_progress", False) for callback in callbacks)
+
+
+def as_list(callbacks: Any) -> list[Any]:
+    """Callbacks as Airflow takes them, as a list of their own."""
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+def show(dag: Any, notifier: Any) -> None:
+    """Have a DAG's tasks call a notifier when they begin and end, after the callbacks that they have.
+
+    Args:
+        dag: The DAG, which was just parsed.
+        notifier: What to call; a task that has one of its kind keeps that alone.
+    """
+    for task in dag.tasks:
+        # The scheduler settles an empty operator without a worker, unless it has callbacks (Airflow 3.1 to 3.3).
+        if _is_empty(task) or _shows_progress(task):
+            continue
+        for when in REPORTED:
+            name = f"on_{when}_callback"
+            setattr(task, name, [*as_list(getattr(task, name)), notifier])
