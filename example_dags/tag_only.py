@@ -10,8 +10,18 @@ from airflow.sdk import DAG, task
 with DAG("example_tag_only", schedule=None, params={"fail": False}, tags=["example", "activitysmith"]):
 
     @task
-    def work(params: dict[str, bool]) -> None:
-        if params["fail"]:
-            raise RuntimeError("it did not work")
+    def tables() -> list[str]:
+        return ["orders", "customers", "returns"]
 
-    work()
+    @task
+    def load(table: str, params: dict[str, bool]) -> None:
+        if params["fail"] and table == "customers":
+            raise RuntimeError(f"{table} is locked")
+
+    @task
+    def check() -> None: ...
+
+    @task
+    def publish() -> None: ...
+
+    load.expand(table=tables()) >> check() >> publish()
