@@ -3,7 +3,7 @@
 PYTHON := $(or $(shell command -v python3.11),python3)
 
 .PHONY: help test test-core test-browser test-airflow test-prefect test-live test-scale lint format demo demo-open
-.PHONY: bench constraints clean
+.PHONY: bench bench-live constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ demo-open: ## the same, and the sandbox's page stays open until Ctrl-C
 
 bench: ## what it costs, side by side with what people would use otherwise
 	@$(PYTHON) tools/bench.py
+
+bench-live: ## what showing a run from start to end costs the engines (ten minutes)
+	@$(PYTHON) tools/live_cost.py
 
 constraints: ## pin the newest versions that the environments may have
 	@$(PYTHON) tools/environments.py --compile

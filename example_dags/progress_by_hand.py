@@ -4,6 +4,8 @@ What: the start comes with a banner, and all three say which title. When: the ta
 connection ``activitysmith_default``.
 """
 
+import time
+
 from airflow.sdk import DAG, chain, task
 
 from activitysmith_integrations.airflow.notifications import ActivitySmithStreamNotifier, end_activitysmith_stream
@@ -26,10 +28,12 @@ with DAG(
     )
 
     @task
-    def extract() -> None: ...
+    def extract() -> None:
+        time.sleep(1)  # the work
 
     @task
     def load(params: dict[str, bool]) -> None:
+        time.sleep(1)
         if params["fail"]:
             raise RuntimeError("it did not work")
 

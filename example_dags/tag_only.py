@@ -5,6 +5,8 @@ stream. When: many DAGs, one habit. ``[activitysmith] stream_tagged_dags = False
 connection ``activitysmith_default``.
 """
 
+import time
+
 from airflow.sdk import DAG, task
 
 with DAG("example_tag_only", schedule=None, params={"fail": False}, tags=["example", "activitysmith"]):
@@ -15,13 +17,16 @@ with DAG("example_tag_only", schedule=None, params={"fail": False}, tags=["examp
 
     @task
     def load(table: str, params: dict[str, bool]) -> None:
+        time.sleep(1)  # the work
         if params["fail"] and table == "customers":
             raise RuntimeError(f"{table} is locked")
 
     @task
-    def check() -> None: ...
+    def check() -> None:
+        time.sleep(1)
 
     @task
-    def publish() -> None: ...
+    def publish() -> None:
+        time.sleep(1)
 
     load.expand(table=tables()) >> check() >> publish()

@@ -1,8 +1,8 @@
 """The whole job for everybody to see: real runs in Airflow and Prefect, and the lock screens that they leave.
 
-It starts a stream for each run, runs one success and one failure in each engine, and looks at what became of the
-streams: on the package's sandbox, whose page shows the lock screen meanwhile, or, with ACTIVITYSMITH_API_KEY set, on
-the real service and your phone.
+It runs one success and one failure in each engine, each of which starts, moves and ends a stream of its own, and
+looks at what became of the streams: on the package's sandbox, whose page shows the lock screen meanwhile, or, with
+ACTIVITYSMITH_API_KEY set, on the real service and your phone.
 """
 
 import argparse
@@ -37,21 +37,21 @@ class Run:
     Args:
         engine: Where it runs.
         name: The DAG's id or the flow's name, and the stream's key.
-        ended_by: What ends the stream.
+        shown_by: What starts, moves and ends the stream.
         fails_at: The step that is to fail; None for a run that is to succeed.
     """
 
     engine: str
     name: str
-    ended_by: str
+    shown_by: str
     fails_at: str | None = None
 
 
 RUNS = (
-    Run("Airflow", "example_notifier_on_the_dag", "a notifier on the DAG"),
-    Run("Airflow", "example_operator_at_the_end", "an operator at the end", fails_at="load"),
-    Run("Prefect", "hooks-on-a-flow", "hooks on the flow"),
-    Run("Prefect", "task-at-the-end", "a task at the end", fails_at="transform"),
+    Run("Airflow", "example_tag_only", "a tag on the DAG"),
+    Run("Airflow", "example_progress_by_hand", "an operator and notifiers", fails_at="load"),
+    Run("Prefect", "live-activity", "hooks on the flow"),
+    Run("Prefect", "live-activity-in-the-body", "LiveActivity in its body", fails_at="transform"),
 )
 LOGS = BUILD / "demo-logs"
 _START = time.monotonic()
@@ -82,14 +82,21 @@ class SandboxService:
 
     def has_ended(self, run: Run, engine: Engine) -> bool:
         """Whether the run's stream has ended."""
-        return not self._sandbox.streams()[run.name]["live"]
+        stream = self._sandbox.streams().get(run.name)
+        return stream is not None and not stream["live"]
 
-    def look(self, run: Run) -> tuple[dict[str, Any], str]:
+    def look(self, run: Run) -> tuple[dict[str, Any] | None, str]:
         """What the run's lock screen shows, and what is wrong with it."""
-        content = self._sandbox.streams()[run.name]
+        content = self._sandbox.streams().get(run.name)
+        if content is None:
+            return None, "the stream was never started"
         state = content["content_state"]
         if content["live"]:
             return content, "the stream is still live"
+        *updates, end = [request for request in self._sandbox.requests() if request["stream_key"] == run.name]
+        if end["method"] != "DELETE" or len(updates) < 2 or updates[0]["operation"] != "started":
+            return content, f"it did not start, move and end: {[one['operation'] for one in (*updates, end)]}"
+        say(f"{run.name}: 1 start, {len(updates) - 1} updates, 1 end")
         if run.fails_at is None:
             good = state["type"] in ("segmented_progress", "progress")
             return content, "" if good else f"a success ended with {state['type']}"
@@ -149,7 +156,6 @@ def show(home: Path, service: Service) -> list[Row]:
         home: A folder for all that is written meanwhile.
         service: Where the streams are.
     """
-    _start_streams(service)
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(2 + len(RUNS)))
         futures = []
@@ -160,15 +166,6 @@ def show(home: Path, service: Service) -> list[Row]:
         wait(futures, return_when=FIRST_EXCEPTION)
         failed = [future for future in futures if future.done() and future.exception()]
         return [row for future in failed or futures for row in future.result()]
-
-
-def _start_streams(service: Service) -> None:
-    with ActivitySmithClient(service.api_key, base_url=service.base_url) as client:
-        for run in RUNS:
-            state = {"type": "segmented_progress", "number_of_steps": 3, "current_step": 0}
-            client.stream(run.name, content_state={**state, "title": run.name, "subtitle": f"Running in {run.engine}"})
-    where = "on your phone" if isinstance(service, RealService) else "on the sandbox"
-    say(f"started {len(RUNS)} Live Activities {where}")
 
 
 def _engines(home: Path, service: Service) -> Iterator[Engine]:
@@ -197,7 +194,7 @@ def _do(run: Run, engine: Engine, service: Service) -> Row:
 
     try:
         until(over, "the stream ends", 60)
-        ended = f"ended by {run.ended_by}"
+        ended = f"shown by {run.shown_by}"
         say(f"{engine.name}: {run.name}: its Live Activity has ended")
     except EngineError:
         ended = "not ended"

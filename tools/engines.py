@@ -106,6 +106,16 @@ class Server:
         until(lambda: process.poll() is not None, f"{self.name}'s {label} ends", 120)
         return int(process.returncode)
 
+    def said(self, label: str, program: str, *arguments: str) -> str:
+        """Run a program to its end; what it printed.
+
+        Raises:
+            EngineError: It does not end, or ends with an error.
+        """
+        if code := self.call(label, program, *arguments):
+            raise EngineError(f"{self.name}'s {label} ended with exit code {code}")
+        return (self.home / f"{label}.log").read_text()
+
     def check(self) -> None:
         """See that its servers run.
 
@@ -198,19 +208,22 @@ class Airflow(Engine):
 
     def run(self, name: str, *, fail: bool) -> bool:
         """Run a DAG to its end; whether that was a success."""
+        return bool(self.finished(name, {"fail": fail})["state"] == "success")
+
+    def finished(self, name: str, conf: Mapping[str, Any]) -> dict[str, Any]:
+        """What Airflow says of a DAG's run, once it has ended."""
         dag = f"{self._url}/api/v2/dags/{name}"
         until(lambda: self._knows(dag), f"Airflow knows {name}", 90)
-        run = fetch(f"{dag}/dagRuns", {"logical_date": None, "conf": {"fail": fail}}, self._token)["dag_run_id"]
-        state = ""
+        run: dict[str, Any] = fetch(f"{dag}/dagRuns", {"logical_date": None, "conf": conf}, self._token)
 
         def over() -> bool:
-            nonlocal state
+            nonlocal run
             self.check()
-            state = fetch(f"{dag}/dagRuns/{run}", token=self._token)["state"]
-            return state in ("success", "failed")
+            run = fetch(f"{dag}/dagRuns/{run['dag_run_id']}", token=self._token)
+            return run["state"] in ("success", "failed")
 
         until(over, f"the run of {name} ends", 120)
-        return state == "success"
+        return run
 
     def _knows(self, dag: str) -> bool:
         self.check()
