@@ -1,4 +1,4 @@
-"""ActivitySmith for Prefect: end a flow's Live Activity with the right last picture.
+"""ActivitySmith for Prefect: a flow's Live Activity from its first task to the right last picture.
 
 Importing it registers the blocks. ``prefect block register -m activitysmith_integrations.prefect`` makes them
 known to a server.
@@ -9,16 +9,30 @@ from activitysmith_integrations.prefect.automations import (
     end_live_activity_stream_automation,
 )
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, ActivitySmithNotification
-from activitysmith_integrations.prefect.hooks import end_live_activity_stream_hook, end_live_activity_stream_hooks
-from activitysmith_integrations.prefect.tasks import aend_live_activity_stream, end_live_activity_stream
+from activitysmith_integrations.prefect.hooks import (
+    end_live_activity_stream_hook,
+    end_live_activity_stream_hooks,
+    live_activity_hooks,
+)
+from activitysmith_integrations.prefect.progress import live_activity_task_hooks
+from activitysmith_integrations.prefect.tasks import (
+    aend_live_activity_stream,
+    astream_live_activity,
+    end_live_activity_stream,
+    stream_live_activity,
+)
 
 __all__ = [
     "ActivitySmithCredentials",
     "ActivitySmithNotification",
     "aend_live_activity_stream",
     "aend_live_activity_stream_automation",
+    "astream_live_activity",
     "end_live_activity_stream",
     "end_live_activity_stream_automation",
     "end_live_activity_stream_hook",
     "end_live_activity_stream_hooks",
+    "live_activity_hooks",
+    "live_activity_task_hooks",
+    "stream_live_activity",
 ]

@@ -1,4 +1,4 @@
-"""State-change hooks that end a stream when a flow or a task ends.
+"""State-change hooks that end a stream when a flow or a task ends, and start one when a flow starts.
 
 A hook may run in the flow's process, in the one that serves it, or in a fresh one that imported the flow anew;
 it is called by position or by keyword; nobody bounds its time (all seen on Prefect 3.8). So what a hook keeps
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack
 
 from prefect import Flow, Task
@@ -23,14 +24,17 @@ from prefect.flows import FlowStateHook
 from prefect.logging.loggers import flow_run_logger, task_run_logger
 
 from activitysmith_integrations import core
+from activitysmith_integrations.prefect import progress
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, by_name, resolve
-from activitysmith_integrations.prefect.runs import hook_outcome, key_or_default
+from activitysmith_integrations.prefect.runs import check_total, hook_outcome, key_or_default, running_outcome
 
 StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
 """A key; a function of ``(flow, flow_run)`` that makes one; or None for one made of the flow's name."""
 
 # Half a second more than the call may take, for what comes before and after it.
 _HOOK_SECONDS = core.CALLBACK_RETRY.max_elapsed + 0.5
+# What the flow's body waits for at most: the block, from a server that has just answered.
+_START_SECONDS = 5.0
 
 _ResultT = TypeVar("_ResultT")
 
@@ -43,7 +47,7 @@ class StateHook(Protocol):
     async def __call__(
         self, flow: Flow[Any, Any] | Task[Any, Any], flow_run: FlowRun | TaskRun, state: State[Any]
     ) -> None:
-        """End the stream of the run that enters *state*."""
+        """Start or end the stream of the run that enters *state*."""
 
 
 class FlowHooks(TypedDict, total=False):
@@ -54,6 +58,57 @@ class FlowHooks(TypedDict, total=False):
     on_crashed: list[FlowStateHook[..., Any]]
     on_cancellation: list[FlowStateHook[..., Any]]
     on_running: list[FlowStateHook[..., Any]]
+
+
+def live_activity_hooks(
+    stream_key: StreamKey = None,
+    *,
+    total: int | None = None,
+    credentials: ActivitySmithCredentials | str | None = None,
+    hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None = None,
+    **options: Unpack[core.EndOptions],
+) -> FlowHooks:
+    """The hook arguments that show a flow's run from its first task to its last, and end its stream.
+
+    The stream starts before the flow's body, moves as tasks finish, and ends as
+    :func:`end_live_activity_stream_hooks` ends it. Updates go out from a thread of its own, at most 12 but for runs
+    of more than 24 minutes, so no task waits for them; what could not be sent is logged on the run's page.
+
+    A task is counted once it is over, its retries included. The tasks counted are those of the run itself (not of
+    its subflows) that run in threads, as they do by default, and that the flow's code can name: in its module,
+    around it where it was made, and within the modules, classes, functions and flows found there. For others
+    there is ``live_activity_task_hooks``.
+
+    Prefect calls no hook for a run that returns ``Cancelled()``: end its stream in the flow.
+
+    Args:
+        stream_key: As for :func:`end_live_activity_stream_hook`.
+        total: How many tasks a run has, which makes a bar of segments; without it their count is shown.
+        credentials: As there.
+        hooks: Hooks that the flow has already; they run after these.
+        options: How it looks, and its end; see :class:`~activitysmith_integrations.core.EndOptions`.
+
+    Returns:
+        Fresh lists for all five kinds of hooks.
+
+    Raises:
+        InvalidRequestError: The key, the total, an option or a kind of hook is none that there is.
+
+    Examples:
+        >>> from prefect import flow
+        >>> @flow(**live_activity_hooks(total=200))
+        ... def nightly_etl(): ...
+    """
+    lists = end_live_activity_stream_hooks(stream_key, credentials=credentials, hooks=hooks, **options)
+    check_total(total)
+    account = by_name(credentials)
+
+    async def start_live_activity(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+        await _start_or_log(stream_key, account, total, options, flow, flow_run)
+
+    start: FlowStateHook[..., Any] = start_live_activity
+    lists["on_running"] = [start, *lists.get("on_running", ())]
+    return lists
 
 
 def end_live_activity_stream_hooks(
@@ -147,6 +202,36 @@ def _check_options(options: core.EndOptions) -> None:
         core.EndStreamRequest(**core.end_request(core.RunOutcome("checked", result), options))
 
 
+async def _start_or_log(
+    key: StreamKey,
+    credentials: ActivitySmithCredentials | str | None,
+    total: int | None,
+    options: core.EndOptions,
+    flow: Flow[Any, Any],
+    run: FlowRun,
+) -> None:
+    """Start a run's stream, and have its tasks counted. It never raises."""
+    name = ""
+    try:
+        name = _key_of(key, flow, run)
+        if progress.begin_again(run.id):
+            return
+        known = running_outcome(flow, run)
+        start = core.Progress(core.shown_title(known, options), total=total, unit="task")
+        client = await _within(_START_SECONDS, lambda: asyncio.run(resolve(credentials)).get_client())
+        context = contextvars.copy_context()  # what the updates log from their thread is to find Prefect's settings
+
+        def log(level: int, line: str) -> None:
+            context.run(_log, flow, run, level, line)
+
+        updates = core.Updates(name, start, client, log, **core.live_members(known, options))
+        progress.begin(run.id, progress.LiveRun(name, start, client, updates))
+        progress.watch(flow)
+    except Exception as error:
+        said = f"no account within {_START_SECONDS} s" if isinstance(error, TimeoutError) else str(error)
+        _log(flow, run, logging.WARNING, f"Live Activity stream {name!r} was not started: {said}")
+
+
 async def _end_and_log(
     key: StreamKey,
     credentials: ActivitySmithCredentials | str | None,
@@ -155,19 +240,18 @@ async def _end_and_log(
     run: FlowRun | TaskRun,
     state: State[Any],
 ) -> None:
-    """Everything a hook does. It never raises."""
+    """Everything a hook that ends does. It never raises."""
     deadline = time.monotonic() + core.CALLBACK_RETRY.max_elapsed
     name = ""
     try:
-        name = _key_of(key, subject, run)
         outcome = hook_outcome(subject, run, state)
+        live = progress.take(run.id) if outcome else None
+        name = live.stream_key if live else _key_of(key, subject, run)
         if outcome is None:
             level, line = logging.WARNING, f"Live Activity stream {name!r} goes on: {state.name} is no end of a run."
         else:
-            members, wrong = core.plan(outcome, options)
-            answer = await asyncio.wait_for(
-                asyncio.wrap_future(_in_thread(lambda: _end(name, credentials, members, deadline))), _HOOK_SECONDS
-            )
+            work = partial(_end, name, credentials, outcome, live, options, deadline)
+            answer, wrong = await _within(_HOOK_SECONDS, work)
             level, line = core.report(name, answer)
             if wrong is not None:
                 level, line = logging.WARNING, f"{line} It shows the default picture, because of its options {wrong}"
@@ -185,8 +269,15 @@ def _key_of(key: StreamKey, subject: Flow[Any, Any] | Task[Any, Any], run: FlowR
 
 
 def _end(
-    key: str, credentials: ActivitySmithCredentials | str | None, members: Mapping[str, Any], deadline: float
-) -> core.EndStreamResponse:
+    key: str,
+    credentials: ActivitySmithCredentials | str | None,
+    outcome: core.RunOutcome,
+    live: progress.LiveRun | None,
+    options: core.EndOptions,
+    deadline: float,
+) -> tuple[core.EndStreamResponse, core.InvalidRequestError | None]:
+    """End a stream, once its last update has arrived. Also what is wrong with the options, as ``core.plan`` tells."""
+    members, wrong = core.plan(live.stop(outcome) if live else outcome, options)
     account = asyncio.run(resolve(credentials))
     left = max(deadline - time.monotonic(), 0.1)
     retry = replace(
@@ -195,7 +286,11 @@ def _end(
         max_elapsed=min(left, account.max_elapsed),
     )
     with account.get_client(retry=retry) as client:
-        return client.end_stream(key, **members)
+        return client.end_stream(key, **members), wrong
+
+
+async def _within(seconds: float, work: Callable[[], _ResultT]) -> _ResultT:
+    return await asyncio.wait_for(asyncio.wrap_future(_in_thread(work)), seconds)
 
 
 def _in_thread(work: Callable[[], _ResultT]) -> Future[_ResultT]:

@@ -1,8 +1,8 @@
 """A Prefect run, as its hooks and tasks see it, becomes a :class:`RunOutcome`. Nothing here asks the API.
 
 Only what is certain in this process is told: a ``flow_run`` given to a hook can be a snapshot from before the
-run started, and the API learns of task runs seconds after the fact (both seen on Prefect 3.8), so steps are
-not counted.
+run started, and the API learns of task runs seconds after the fact (both seen on Prefect 3.8), so no steps are
+counted here.
 """
 
 from __future__ import annotations
@@ -92,6 +92,29 @@ def hook_outcome(
     )
 
 
+def running_outcome(flow: Flow[..., Any], run: FlowRun) -> core.RunOutcome:
+    """What is known of a flow's run while it goes on; its result stands for none.
+
+    Args:
+        flow: The flow.
+        run: Its run.
+    """
+    return core.RunOutcome(flow.name, "succeeded", run=run.name, engine=ENGINE)
+
+
+def check_total(total: int | None) -> None:
+    """Refuse what cannot be a number of steps.
+
+    Args:
+        total: How many there are, None where that is not known.
+
+    Raises:
+        InvalidRequestError: It is no number of 1 or more.
+    """
+    if total is not None and (not isinstance(total, int) or isinstance(total, bool) or total < 1):
+        raise core.InvalidRequestError(("total", f"must be a number of 1 or more, not {total!r}"))
+
+
 def task_outcome(fallback_name: str, error: BaseException | None) -> core.RunOutcome:
     """What a task within a flow knows of the flow's run.
 
@@ -120,6 +143,12 @@ def flow_name() -> str | None:
     """The name of the flow whose run this code is in, None outside of one."""
     context = FlowRunContext.get()
     return context.flow.name if context and context.flow else None
+
+
+def flow_run_id() -> UUID | None:
+    """The id of the flow's run that this code is in, None outside of one."""
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
 
 
 def run_url(kind: str, run_id: UUID) -> str | None:

@@ -1,10 +1,11 @@
-"""Tasks that end a stream: the durable way, retried by Prefect and visible as a step of the run."""
+"""Tasks that start, update and end a stream: the durable way, retried by Prefect and visible as steps of the run."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Unpack
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -12,16 +13,53 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import task_run
 
 from activitysmith_integrations import core
+from activitysmith_integrations.prefect import progress
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, resolve, resolve_now
-from activitysmith_integrations.prefect.runs import flow_name, key_or_default, task_outcome
+from activitysmith_integrations.prefect.runs import (
+    check_total,
+    flow_name,
+    flow_run_id,
+    key_or_default,
+    task_outcome,
+)
 
 # On top of a call's own repetitions: seconds before each of the runs that follow a failed one. The service counts
 # requests by the minute, so where many runs end together the last of them get their turn some minutes later.
 _RETRY_DELAYS: list[float] = [10, 60, 60, 60, 60, 300]
 
 
-def _run_name() -> str:
-    return f"end stream {task_run.parameters.get('stream_key') or flow_name() or ''}".rstrip()
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class StreamOptions(TypedDict, total=False):
+    """What a running stream shows; None as a value means not said.
+
+    Attributes:
+        content_state: A whole state of your own, instead of the picture that the next four make.
+        total: How many steps there are, which makes a bar of segments; without it their count is shown.
+        done: How many of them are complete, 0 by default.
+        title: First line; the flow's name by default.
+        subtitle: Second line.
+        action: A button.
+        secondary_action: A second button, for alert, progress, segmented_progress and value.
+        alert: A notification with sound and banner.
+        tags: Tags beside the engine's name.
+        metadata: Metadata beside engine, pipeline and run.
+        channels: Slugs of the channels whose members see it; the key's scope decides by default.
+    """
+
+    content_state: core.StateInput
+    total: int
+    done: int
+    title: str
+    subtitle: str
+    action: core.ActionInput
+    secondary_action: core.ActionInput
+    alert: core.AlertInput
+    tags: Sequence[str]
+    metadata: core.MetadataInput
+    channels: Sequence[str]
 
 
 async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -44,6 +82,26 @@ def _engines_delay(task: Task[..., Any], run: TaskRun) -> float:
     return float(delays[min(run.run_count, len(delays)) - 1])
 
 
+def _step(verb: str) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
+    """Make a task of a function whose first argument is a stream's key.
+
+    Args:
+        verb: What its runs are called, before the key.
+    """
+
+    def run_name() -> str:
+        return f"{verb} {task_run.parameters.get('stream_key') or flow_name() or ''}".rstrip()
+
+    return task(
+        task_run_name=run_name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=len(_RETRY_DELAYS),
+        retry_delay_seconds=_RETRY_DELAYS,
+        retry_condition_fn=_can_pass,
+    )
+
+
 def _key(stream_key: str | None) -> str:
     name = flow_name()
     if stream_key is None and name is None:
@@ -52,9 +110,31 @@ def _key(stream_key: str | None) -> str:
 
 
 def _plan(stream_key: str | None, error: BaseException | None, options: core.EndOptions) -> tuple[str, dict[str, Any]]:
-    """The stream and the members to end it with."""
+    """The stream and the members to end it with. Hooks that keep it moving stop that first."""
     key = _key(stream_key)
-    return key, core.end_request(task_outcome(key, error), options)
+    outcome = progress.stop(flow_run_id(), key, task_outcome(key, error))
+    return key, core.end_request(outcome, options)
+
+
+def _live_plan(stream_key: str | None, options: StreamOptions) -> tuple[str, dict[str, Any]]:
+    """The stream and the members to start or update it with."""
+    key = _key(stream_key)
+    said: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    total, done = said.pop("total", None), said.pop("done", 0)
+    title, subtitle = said.pop("title", None), said.pop("subtitle", None)
+    check_total(total)
+    run = task_outcome(key, None)
+    shown = core.Progress(core.shown_title(run, {"title": title}), total=total).updated(done, subtitle)
+    beside = core.live_members(run, {"tags": said.get("tags", ()), "metadata": said.get("metadata", {})})
+    return key, {"content_state": shown.state, **said, **beside}
+
+
+def _told_live(key: str, answer: core.StreamResponse) -> core.StreamResponse:
+    """The answer, logged."""
+    remarks = [remark for remark in (answer.warning, *(answer.errors or ())) if remark]
+    level = logging.WARNING if remarks or not answer.success else logging.INFO
+    get_run_logger().log(level, " ".join([f"Live Activity stream {key!r}: {answer.operation}.", *remarks]))
+    return answer
 
 
 def _told(key: str, answer: core.EndStreamResponse | core.NotFoundError) -> core.EndStreamResponse:
@@ -64,14 +144,60 @@ def _told(key: str, answer: core.EndStreamResponse | core.NotFoundError) -> core
     return core.nothing_left(key) if isinstance(answer, core.NotFoundError) else answer
 
 
-@task(
-    task_run_name=_run_name,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=len(_RETRY_DELAYS),
-    retry_delay_seconds=_RETRY_DELAYS,
-    retry_condition_fn=_can_pass,
-)
+@_step("stream")
+def stream_live_activity(
+    stream_key: str | None = None,
+    *,
+    credentials: ActivitySmithCredentials | str | None = None,
+    **options: Unpack[StreamOptions],
+) -> core.StreamResponse:
+    """Start a stream, or update it, as a step of a flow.
+
+    The step is retried as :obj:`end_live_activity_stream` is, so a flow that calls it waits for as long. Wait for
+    one that is submitted before the flow ends: a stream that is updated after its end starts anew. iOS allows few
+    updates, 12 of a run of less than 24 minutes: ``live_activity_hooks`` keeps to that by itself.
+
+    Args:
+        stream_key: The stream; made of the flow's name by default.
+        credentials: As there.
+        options: What it shows; see :class:`~activitysmith_integrations.prefect.tasks.StreamOptions`.
+
+    Returns:
+        The service's answer.
+
+    Raises:
+        InvalidRequestError: The key, an option or the account breaks a rule; nothing was sent.
+        ActivitySmithError: The stream was neither started nor updated; see its subclasses.
+        ValueError: There is no block of that name.
+
+    Examples:
+        >>> from prefect import flow
+        >>> @flow
+        ... def nightly_etl():
+        ...     stream_live_activity(total=2)
+        ...     stream_live_activity(total=2, done=1, subtitle="loading")
+        ...     end_live_activity_stream()
+    """
+    key, members = _live_plan(stream_key, options)
+    with resolve_now(credentials).get_client() as client:
+        return _told_live(key, client.stream(key, **members))
+
+
+@_step("stream")
+async def astream_live_activity(
+    stream_key: str | None = None,
+    *,
+    credentials: ActivitySmithCredentials | str | None = None,
+    **options: Unpack[StreamOptions],
+) -> core.StreamResponse:
+    """As :obj:`stream_live_activity`, for async flows: same arguments, same meanings, same errors."""
+    key, members = _live_plan(stream_key, options)
+    account = await resolve(credentials)
+    async with account.get_async_client() as client:
+        return _told_live(key, await client.stream(key, **members))
+
+
+@_step("end stream")
 def end_live_activity_stream(
     stream_key: str | None = None,
     *,
@@ -117,14 +243,7 @@ def end_live_activity_stream(
             return _told(key, missing)
 
 
-@task(
-    task_run_name=_run_name,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=len(_RETRY_DELAYS),
-    retry_delay_seconds=_RETRY_DELAYS,
-    retry_condition_fn=_can_pass,
-)
+@_step("end stream")
 async def aend_live_activity_stream(
     stream_key: str | None = None,
     *,
@@ -134,7 +253,7 @@ async def aend_live_activity_stream(
     **options: Unpack[core.EndOptions],
 ) -> core.EndStreamResponse:
     """As :obj:`end_live_activity_stream`, for async flows: same arguments, same meanings, same errors."""
-    key, members = _plan(stream_key, error, options)
+    key, members = await asyncio.to_thread(_plan, stream_key, error, options)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
         try:

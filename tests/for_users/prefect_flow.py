@@ -12,16 +12,22 @@ from activitysmith_integrations.core import (
     ActivitySmithClient,
     AsyncActivitySmithClient,
     EndStreamResponse,
+    LiveActivity,
+    StreamResponse,
     stream_key,
 )
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
     aend_live_activity_stream,
     aend_live_activity_stream_automation,
+    astream_live_activity,
     end_live_activity_stream,
     end_live_activity_stream_automation,
     end_live_activity_stream_hook,
     end_live_activity_stream_hooks,
+    live_activity_hooks,
+    live_activity_task_hooks,
+    stream_live_activity,
 )
 
 
@@ -44,9 +50,25 @@ async def nightly_too() -> None:
     assert_type(await aend_live_activity_stream(error=ValueError("x"), tags=["a"]), EndStreamResponse)
 
 
+@task(**live_activity_task_hooks())
+def counted() -> int:
+    return 7
+
+
+@flow(
+    **live_activity_hooks("nightly", total=200, credentials="production", title="Nightly", hooks={"on_running": [mine]})
+)
+async def live() -> None:
+    counted()
+    assert_type(stream_live_activity("tables", total=9, done=1, subtitle="orders"), StreamResponse)
+    assert_type(await astream_live_activity(content_state={"title": "x", "type": "progress"}), StreamResponse)
+
+
 def right(credentials: ActivitySmithCredentials) -> None:
     assert_type(credentials.get_client(), ActivitySmithClient)
     assert_type(credentials.get_async_client(), AsyncActivitySmithClient)
+    with LiveActivity("nightly", steps=2, client=credentials.get_client()) as activity:
+        activity.advance()
     lost = timedelta(hours=1)
     assert_type(end_live_activity_stream_automation("nightly", lost_after=lost), list[Automation])
 
@@ -59,6 +81,8 @@ def wrong() -> None:
     end_live_activity_stream(stream_keys="nightly")  # type: ignore[call-overload]
     end_live_activity_stream("nightly", on_success="alert")  # type: ignore[call-overload]
     end_live_activity_stream_hook("nightly", colour="red")  # type: ignore[call-arg]
+    stream_live_activity("nightly", totl=9)  # type: ignore[call-overload]
+    live_activity_hooks(total="all")  # type: ignore[arg-type]
     end_live_activity_stream_hooks(7)  # type: ignore[arg-type]
     end_live_activity_stream_hooks(on_failure="banner")  # type: ignore[arg-type]
     end_live_activity_stream_automation("nightly", results=["over"])  # type: ignore[list-item]

@@ -58,6 +58,11 @@ class Sandbox:
         received: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["requests"]
         return received
 
+    def story(self, stream_key: str) -> list[dict[str, Any]]:
+        """All requests about a stream, oldest first."""
+        received: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["requests"]
+        return [request for request in received if request["stream_key"] == stream_key]
+
     def living(self) -> list[str]:
         """The keys of the streams that have not ended."""
         streams: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["streams"]

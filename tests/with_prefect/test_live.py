@@ -1,0 +1,589 @@
+"""Runs that show how far they are, on Prefect's own engine: what reached the service, in order."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from live.prefect_server import eventually
+from prefect import Task, flow, task
+from prefect.cache_policies import INPUTS
+from prefect.settings import get_current_settings
+from support.sandbox import KEY, Sandbox
+
+from activitysmith_integrations.core import InvalidRequestError, StatsState
+from activitysmith_integrations.prefect import (
+    aend_live_activity_stream,
+    end_live_activity_stream,
+    live_activity_hooks,
+    live_activity_task_hooks,
+    progress,
+)
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept() -> Iterator[None]:
+    yield
+    assert progress._runs == {}
+
+
+class FailedAtLastError(Exception):
+    pass
+
+
+@task
+def work(number: int = 0) -> int:
+    return number
+
+
+@task
+async def awork(number: int = 0) -> int:
+    return number
+
+
+@task
+def fail() -> None:
+    raise RuntimeError("it is full")
+
+
+def states(sandbox: Sandbox, key: str = "nightly") -> list[dict[str, Any]]:
+    """What the stream showed while the run went on; its story is one of a start, updates and one end."""
+    *updates, end = sandbox.story(key)
+    assert [request["method"] for request in updates] == ["PUT"] * len(updates)
+    assert end["method"] == "DELETE"
+    assert {request["status"] for request in (*updates, end)} == {200}
+    assert [request["operation"] for request in updates] == ["started"] + ["updated"] * (len(updates) - 1)
+    return [request["body"]["content_state"] for request in updates]
+
+
+def shows(sandbox: Sandbox, key: str = "nightly", **members: Any) -> None:
+    """Wait until the stream shows this."""
+
+    def look() -> bool:
+        puts = [request["body"]["content_state"] for request in sandbox.story(key) if request["method"] == "PUT"]
+        return bool(puts) and members.items() <= puts[-1].items()
+
+    eventually(look, f"{key} to show {members}")
+
+
+# What is shown
+
+
+def test_one_line_on_a_flow_starts_its_stream_moves_it_and_ends_it(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=3, title="Nightly ETL", tags=["etl"]))
+    def nightly() -> None:
+        for step in range(3):
+            shows(sandbox, current_step=step)
+            work(step)
+
+    nightly()
+    shown = {"title": "Nightly ETL", "type": "segmented_progress", "number_of_steps": 3}
+    # The last segment is left to the end.
+    assert states(sandbox) == [{**shown, "current_step": step} for step in range(3)]
+    start, *_, end = sandbox.story("nightly")
+    assert start["body"]["tags"] == ["prefect", "etl"]
+    assert start["body"]["metadata"].items() < end["body"]["metadata"].items()
+    last = end["body"]["content_state"]
+    assert (last["title"], last["color"], last["number_of_steps"], last["current_step"]) == (
+        "Nightly ETL",
+        "green",
+        3,
+        3,
+    )
+
+
+def test_without_a_total_the_finished_tasks_are_counted_in_words(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks())
+    def nightly() -> None:
+        shows(sandbox, title="nightly")
+        work()
+        shows(sandbox, subtitle="1 task done")
+        work()
+        shows(sandbox, subtitle="2 tasks done")
+
+    nightly()
+    assert {state["type"] for state in states(sandbox)} == {"progress"}
+    assert sandbox.ends("nightly")[0]["content_state"]["percentage"] == 100
+
+
+def test_a_task_that_fails_is_shown_while_the_flow_goes_on(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=4))
+    def nightly() -> None:
+        work()
+        fail(return_state=True)
+        shows(sandbox, current_step=2, subtitle="fail failed", step_color="red")
+        work.submit(1).result(raise_on_failure=False)
+        shows(sandbox, current_step=3, subtitle="fail failed", step_color="red")
+
+    nightly()
+    assert sandbox.ends("nightly")[0]["content_state"]["current_step"] == 4
+
+
+def test_a_run_that_fails_says_after_how_many_of_its_tasks(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=3))
+    def nightly() -> None:
+        work()
+        fail()
+
+    assert nightly(return_state=True).is_failed()
+    message = sandbox.ends("nightly")[0]["content_state"]["message"]
+    assert message.startswith("fail failed after 1 of 3 steps, ")
+
+
+def test_hundreds_of_tasks_at_once_stay_within_the_budget_of_ios(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=200))
+    def nightly() -> None:
+        work.map(range(200)).wait()
+
+    nightly()
+    steps = [state["current_step"] for state in states(sandbox)]
+    assert len(steps) <= 12
+    assert steps == sorted(steps)
+    assert sandbox.ends("nightly")[0]["content_state"]["current_step"] == 10
+
+
+def test_more_tasks_than_were_announced_leave_the_end_to_the_end(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=2))
+    def nightly() -> None:
+        work.map(range(5)).wait()
+
+    nightly()
+    assert max(state["current_step"] for state in states(sandbox)) < 2
+    assert sandbox.ends("nightly")[0]["content_state"]["current_step"] == 2
+
+
+# What is counted
+
+
+def counted(sandbox: Sandbox, body: Callable[[], object], **options: Any) -> int:
+    """How many of 9 tasks are done at the end of this body, as the picture of its failure says."""
+
+    @flow(name="nightly", **live_activity_hooks(total=9), **options)
+    def nightly() -> None:
+        body()
+        raise FailedAtLastError
+
+    before = len(sandbox.ends("nightly"))
+    nightly(return_state=True)
+    (end,) = sandbox.ends("nightly")[before:]
+    return int(end["content_state"]["message"].removeprefix("Failed after ").partition(" of 9")[0])
+
+
+elsewhere = ModuleType("elsewhere")
+exec("from prefect import task\n@task\ndef load(): ...\ndef load_it(): load()", vars(elsewhere))
+from_elsewhere = elsewhere.load_it
+
+
+class Warehouse:
+    @task
+    def load(self) -> None: ...
+
+
+def unseen(**hooks: Any) -> Task[..., None]:
+    @task(**hooks)
+    def load() -> None: ...
+
+    return load
+
+
+remembered = task(cache_policy=INPUTS, persist_result=True, result_storage_key="{parameters[number]}")(work.fn)
+
+
+@pytest.mark.parametrize(
+    ("body", "tasks"),
+    [
+        (lambda: [work(1), work(1)], 2),
+        (lambda: [future.wait() for future in (work.submit(1), work.submit(2))], 2),
+        (lambda: work.map([1, 2, 3]).wait(), 3),
+        (lambda: awork.submit(1).wait(), 1),
+        (lambda: work.with_options(name="other")(1), 1),
+        (lambda: [remembered(7), remembered(7)], 2),
+        (lambda: elsewhere.load(), 1),
+        (lambda: from_elsewhere(), 1),
+        (lambda: Warehouse().load(), 1),
+        (lambda: unseen(**live_activity_task_hooks())(), 1),
+        (lambda: unseen()(), 0),
+        (lambda: fail.submit().wait(), 0),
+        (lambda: work.fn(1), 0),
+    ],
+    ids=[
+        "called",
+        "submitted",
+        "mapped",
+        "async",
+        "with_options",
+        "cached",
+        "module",
+        "function of a module",
+        "method",
+        "hooked by hand",
+        "made where nobody sees it",
+        "failed",
+        "no run",
+    ],
+)
+def test_runs_of_tasks_are_counted(body: Callable[[], object], tasks: int, sandbox: Sandbox) -> None:
+    assert counted(sandbox, body) == tasks
+
+
+def test_async_flows_count_their_tasks_too(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=9))
+    async def nightly() -> None:
+        await asyncio.gather(awork(1), awork(2))
+        work(3)
+        raise FailedAtLastError
+
+    running: Any = nightly(return_state=True)
+    asyncio.run(running)
+    assert sandbox.ends("nightly")[0]["content_state"]["message"].startswith("Failed after 3 of 9 steps")
+
+
+def test_a_task_that_is_retried_is_counted_once_it_is_over(sandbox: Sandbox) -> None:
+    attempts: list[int] = []
+
+    @task(retries=2)
+    def flaky() -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise RuntimeError("not yet")
+
+    assert counted(sandbox, flaky) == 1
+    assert "failed" not in str(states(sandbox))
+
+
+def test_a_task_that_is_hooked_twice_is_counted_once(sandbox: Sandbox) -> None:
+    twice = [*live_activity_task_hooks()["on_completion"], *live_activity_task_hooks()["on_completion"]]
+    hooked = task(on_completion=twice)(work.fn)
+    assert counted(sandbox, lambda: hooked(1)) == 1
+
+
+def test_tasks_of_a_subflow_count_in_its_own_stream_alone(sandbox: Sandbox) -> None:
+    @flow(name="child", **live_activity_hooks(total=9))
+    def child() -> None:
+        work.map([1, 2, 3]).wait()
+        raise FailedAtLastError
+
+    @flow
+    def silent() -> None:
+        work.map([1, 2, 3, 4]).wait()
+
+    def body() -> None:
+        work(1)
+        silent()
+        child(return_state=True)
+
+    assert counted(sandbox, body) == 1
+    assert sandbox.ends("child")[0]["content_state"]["message"].startswith("Failed after 3 of 9 steps")
+
+
+def test_runs_at_once_in_one_process_are_counted_apart(sandbox: Sandbox) -> None:
+    both = threading.Barrier(2)
+
+    @flow(name="nightly", **live_activity_hooks(lambda flow, run: f"nightly-{run.parameters['tasks']}", total=9))
+    def nightly(tasks: int) -> None:
+        both.wait(60)
+        work.map(range(tasks)).wait()
+        both.wait(60)
+        raise FailedAtLastError
+
+    with ThreadPoolExecutor() as pool:
+        for running in [pool.submit(nightly, tasks, return_state=True) for tasks in (2, 5)]:
+            running.result()
+    for tasks in (2, 5):
+        states(sandbox, f"nightly-{tasks}")
+        (end,) = sandbox.ends(f"nightly-{tasks}")
+        assert end["content_state"]["message"].startswith(f"Failed after {tasks} of 9 steps")
+
+
+def test_a_flow_that_is_retried_counts_from_zero_in_the_same_stream(sandbox: Sandbox) -> None:
+    attempts: list[int] = []
+
+    @flow(name="nightly", retries=1, **live_activity_hooks(total=5))
+    def nightly() -> None:
+        attempts.append(1)
+        shows(sandbox, current_step=0)
+        work.submit(1).wait()
+        if len(attempts) == 1:
+            fail.submit().wait()
+            shows(sandbox, current_step=2, step_color="red")
+            raise FailedAtLastError
+        shows(sandbox, current_step=1)
+
+    nightly()
+    assert "step_color" not in states(sandbox)[-1]
+    assert sandbox.ends("nightly")[0]["metadata"]["result"] == "succeeded"
+
+
+# What the user has already stays
+
+
+def test_hooks_that_tasks_have_already_stay_as_they_are(sandbox: Sandbox) -> None:
+    called: list[str] = []
+
+    def mine(task: Any, run: Any, state: Any) -> None:
+        called.append(state.name)
+
+    def broken(task: Any, run: Any, state: Any) -> None:
+        raise RuntimeError("a hook of the user's own")
+
+    shared: Any = [broken, mine]
+    in_a_list = task(name="a", on_completion=shared, on_failure=shared)(work.fn)
+    in_a_tuple = task(name="b", on_completion=(broken, mine))(work.fn)  # type: ignore[call-overload]
+    for _ in range(2):
+        assert counted(sandbox, lambda: [in_a_list(1), in_a_tuple(1)]) == 2
+    assert shared == [broken, mine]
+    assert called == ["Completed"] * 4
+    names = [hook.__name__ for hook in in_a_list.on_completion_hooks]
+    assert names == ["broken", "mine", "count_in_live_activity"]
+
+
+def test_hooks_that_the_flow_has_already_run_after_ours(sandbox: Sandbox) -> None:
+    called: list[str] = []
+
+    def mine(flow: Any, flow_run: Any, state: Any) -> None:
+        called.append(state.name)
+        raise RuntimeError("a hook of the user's own")
+
+    @flow(name="nightly", **live_activity_hooks(total=1, hooks={"on_running": [mine], "on_completion": (mine,)}))
+    def nightly() -> None:
+        work()
+
+    nightly()
+    states(sandbox)
+    assert called == ["Running", "Completed"]
+    names = [hook.__name__ for hook in nightly.on_running_hooks]
+    assert names == ["start_live_activity", "mine"]
+
+
+def test_the_log_does_not_tell_of_every_count(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def mine(task: Any, run: Any, state: Any) -> None: ...
+
+    hooked = task(on_completion=[mine])(work.fn)
+    assert counted(sandbox, lambda: hooked(1)) == 1
+    assert "Hook 'mine' finished" in caplog.text
+    assert "count_in_live_activity" not in caplog.text
+
+
+@pytest.mark.parametrize("total", [0, -1, True, 2.5, "all"])
+def test_a_total_that_is_none_is_refused_where_it_is_written(total: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="total"):
+        live_activity_hooks(total=total)
+
+
+def test_every_call_gives_fresh_lists() -> None:
+    first, second = live_activity_hooks(), live_activity_hooks()
+    assert set(first) == {"on_running", "on_completion", "on_failure", "on_crashed", "on_cancellation"}
+    hands = [live_activity_task_hooks(), live_activity_task_hooks()]
+    lists = [*first.values(), *second.values(), *(hooks for hand in hands for hooks in hand.values())]
+    assert len({id(hooks) for hooks in lists}) == 14
+
+
+# The end is the last word
+
+
+@pytest.mark.parametrize("held", ["start", "update"])
+def test_an_update_on_its_way_arrives_before_the_end_and_none_after_it(held: str, sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=9))
+    def nightly() -> None:
+        if held == "update":
+            shows(sandbox, current_step=0)
+            sandbox.misbehave(times=1, delay=1, stream_key="nightly")
+        work.map([1, 2, 3, 4]).wait()  # the first of them is held, the others wait behind it
+
+    if held == "start":
+        sandbox.misbehave(times=1, delay=1, stream_key="nightly")
+    nightly()
+    states(sandbox)
+    *_, last, end = (datetime.fromisoformat(request["time"]) for request in sandbox.story("nightly"))
+    assert (end - last).total_seconds() >= 0.9
+
+
+def test_a_service_that_never_answers_an_update_still_gets_the_end(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=9))
+    def nightly() -> None:
+        shows(sandbox, current_step=0)
+        sandbox.misbehave(times=1, delay=60, stream_key="nightly")
+        work.map([1, 2, 3, 4]).wait()
+
+    nightly()
+    methods = [request["method"] for request in sandbox.story("nightly")]
+    assert methods == ["PUT", "PUT", "DELETE"]
+
+
+def test_a_run_that_ends_its_stream_itself_starts_it_no_more(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=3))
+    def nightly() -> None:
+        work()
+        end_live_activity_stream(content_state=StatsState(title="Rows", metrics=[{"label": "Rows", "value": 7}]))
+        work()
+
+    @flow(name="anightly", **live_activity_hooks(total=3))
+    async def anightly() -> None:
+        await awork()
+        await aend_live_activity_stream()
+        await awork()
+
+    nightly()
+    asyncio.run(anightly())
+    for key in ("nightly", "anightly"):
+        story = sandbox.story(key)
+        first = next(number for number, request in enumerate(story) if request["method"] == "DELETE")
+        assert [request["method"] for request in story[first:]] == ["DELETE", "DELETE"]
+        assert story[first + 1]["body"]["content_state"]["current_step"] == 3
+    assert sandbox.ends("anightly")[0]["content_state"]["current_step"] == 3
+
+
+def test_a_run_that_is_retried_after_its_stream_was_ended_starts_it_anew(sandbox: Sandbox) -> None:
+    attempts: list[int] = []
+
+    @flow(name="nightly", retries=1, **live_activity_hooks(total=3))
+    def nightly() -> None:
+        attempts.append(1)
+        shows(sandbox, current_step=0)
+        if len(attempts) == 1:
+            end_live_activity_stream()
+            raise FailedAtLastError
+
+    nightly()
+    methods = [(request["method"], request["operation"]) for request in sandbox.story("nightly")]
+    assert methods == [("PUT", "started"), ("DELETE", "ended")] * 2
+
+
+def test_each_run_of_a_flow_starts_and_ends_its_stream(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=1))
+    def nightly() -> None:
+        work()
+
+    nightly()
+    nightly()
+    operations = [request["operation"] for request in sandbox.story("nightly")]
+    assert operations == ["started", "ended"] * 2
+
+
+# When it goes wrong
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 401}, {"status": 200, "body": "<html>"}, {"drop": True}])
+def test_a_service_at_fault_changes_no_run(
+    fault: dict[str, Any], sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=3))
+    def nightly() -> int:
+        return sum(work.map([1, 2]).result())
+
+    sandbox.misbehave(times=99, stream_key="nightly", **fault)
+    assert nightly() == 3
+    lines = [record.getMessage() for record in caplog.records if record.name == "prefect.flow_runs"]
+    assert sum("'nightly' was not started" in line for line in lines) == 1
+    assert sum("'nightly' was not ended" in line for line in lines) == 1
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stream_key", "credentials", "said"),
+    [
+        (None, None, "ACTIVITYSMITH_API_KEY"),
+        (None, "none-of-this-name", "none-of-this-name"),
+        (lambda flow, run: "", None, "stream_key"),
+        (lambda flow, run: 1 / 0, None, "division by zero"),
+    ],
+)
+def test_what_goes_wrong_before_the_start_is_one_line_and_changes_no_run(
+    stream_key: Any,
+    credentials: str | None,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("ACTIVITYSMITH_API_KEY", raising=False)
+
+    @flow(name="nightly", **live_activity_hooks(stream_key, total=3, credentials=credentials))
+    def nightly() -> int:
+        return work(7)
+
+    assert nightly() == 7
+    lines = [record.getMessage() for record in caplog.records if "was not started" in record.getMessage()]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "\n" not in lines[0]
+
+
+# Other processes
+
+
+def in_another_process(sandbox: Sandbox, *command: str) -> None:
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    environment = {**os.environ, **settings, "ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": sandbox.base_url}
+    done = subprocess.run([sys.executable, "-W", "ignore", *command], env=environment, timeout=120, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_pickled_flow_works_in_another_process_and_carries_no_key(sandbox: Sandbox, tmp_path: Any) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    scope: dict[str, Any] = {"__name__": "__main__", "live_activity_hooks": live_activity_hooks}
+    exec(PICKLED, scope)
+    scope["nightly"]()  # what it leaves behind in this process is not to be pickled, either
+    pickled = cloudpickle.dumps(scope["nightly"])
+    assert KEY.encode() not in pickled
+    path = tmp_path / "flow.pickle"
+    path.write_bytes(pickled)
+    in_another_process(sandbox, "-c", "import pickle, sys\npickle.load(open(sys.argv[1], 'rb'))()", str(path))
+    assert [request["operation"] for request in sandbox.story("nightly")].count("ended") == 2
+    assert [end["content_state"]["current_step"] for end in sandbox.ends("nightly")] == [2, 2]
+
+
+PICKLED = """
+from prefect import flow, task
+
+@task
+def work(number): ...
+
+@flow(name="nightly", **live_activity_hooks(total=2))
+def nightly():
+    work.map([1, 2]).wait()
+"""
+
+IN_PROCESSES = """
+from prefect import flow, task
+from prefect.task_runners import ProcessPoolTaskRunner
+from activitysmith_integrations.prefect import live_activity_hooks, live_activity_task_hooks
+
+@task(**live_activity_task_hooks())
+def hooked(number):
+    return number
+
+@task
+def work(number):
+    return number
+
+@flow(name="nightly", task_runner=ProcessPoolTaskRunner(max_workers=1), **live_activity_hooks(total=9))
+def nightly():
+    hooked.submit(1).wait()
+    work.submit(1).wait()
+
+if __name__ == "__main__":
+    nightly()
+"""
+
+
+def test_tasks_that_run_in_other_processes_are_not_counted(sandbox: Sandbox, tmp_path: Any) -> None:
+    path = tmp_path / "in_processes.py"
+    path.write_text(IN_PROCESSES)
+    in_another_process(sandbox, str(path))
+    assert [state["current_step"] for state in states(sandbox)] == [0]
+    assert sandbox.ends("nightly")[0]["content_state"]["current_step"] == 9
