@@ -22,12 +22,15 @@ from activitysmith_integrations.core import (
     InvalidRequestError,
     NotFoundError,
     ServerError,
+    StreamResponse,
 )
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
     aend_live_activity_stream,
+    astream_live_activity,
     end_live_activity_stream,
     end_live_activity_stream_hooks,
+    stream_live_activity,
 )
 from activitysmith_integrations.prefect.tasks import _engines_delay
 
@@ -349,3 +352,110 @@ def test_hooks_on_mapped_tasks_end_one_stream_each(sandbox: Sandbox) -> None:
     nightly(return_state=True)
     results = {key: [end["metadata"]["result"] for end in sandbox.ends(f"table-{key}")] for key in range(3)}
     assert results == {0: ["succeeded"], 1: ["failed"], 2: ["succeeded"]}
+
+
+# Starting and updating
+
+
+start_soon = stream_live_activity.with_options(retry_delay_seconds=0)
+astart_soon = astream_live_activity.with_options(retry_delay_seconds=0)
+
+
+def start_one(colour: str, *args: Any, **kwargs: Any) -> StreamResponse:
+    """The one task in a flow of its own, called nightly."""
+
+    @flow(name="nightly")
+    def sync_one() -> StreamResponse:
+        answer: StreamResponse = start_soon(*args, **kwargs)
+        return answer
+
+    @flow(name="nightly")
+    async def async_one() -> StreamResponse:
+        answer: StreamResponse = await astart_soon(*args, **kwargs)
+        return answer
+
+    answer: StreamResponse = sync_one() if colour == "sync" else asyncio.run(async_one())
+    return answer
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_step_of_a_flow_starts_its_stream_and_updates_it(colour: str, sandbox: Sandbox) -> None:
+    assert start_one(colour, total=20).operation == "started"
+    updated = start_one(colour, total=20, done=11, title="Nightly ETL", subtitle="loading", tags=["etl"])
+    assert updated.operation == "updated"
+    start, update = (request["body"] for request in sandbox.requests("PUT"))
+    shown = {"type": "segmented_progress", "number_of_steps": 10}
+    assert start["content_state"] == {**shown, "title": "nightly", "current_step": 0}
+    assert update["content_state"] == {**shown, "title": "Nightly ETL", "subtitle": "loading", "current_step": 5}
+    assert update["tags"] == ["prefect", "etl"]
+    assert update["metadata"] | {"run": "any"} == {"engine": "prefect", "pipeline": "nightly", "run": "any"}
+
+
+def test_without_a_total_it_shows_what_is_done_in_words(sandbox: Sandbox) -> None:
+    start_one("sync", "other", done=3, subtitle="loading")
+    (start,) = sandbox.requests("PUT")
+    assert start["stream_key"] == "other"
+    assert start["body"]["content_state"]["subtitle"] == "loading, 3 steps done"
+
+
+def test_a_state_and_buttons_of_ones_own_are_sent_as_they_are(sandbox: Sandbox) -> None:
+    state = {"title": "Rows", "type": "value", "value": "7"}
+    button = {"title": "Open", "type": "open_url", "url": "https://example.com"}
+    members = {"action": button, "alert": {"title": "x"}, "metadata": {"run": "mine"}, "channels": ["ops"]}
+    start_one("sync", content_state=state, **members)
+    (start,) = sandbox.requests("PUT")
+    sent = start["body"]
+    assert sent["content_state"] == state
+    assert {name: sent[name] for name in ("action", "alert", "channels")} == {
+        name: members[name] for name in ("action", "alert", "channels")
+    }
+    assert sent["metadata"]["run"] == "mine"
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_start_that_fails_for_now_is_retried_by_prefect(colour: str, sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=2, status=503)
+    start_one(colour, "nightly", credentials=impatient(sandbox))
+    assert [request["status"] for request in sandbox.requests("PUT")] == [503, 503, 200]
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "named"),
+    [
+        ({"totl": 3}, TypeError, "totl"),
+        ({"total": 0}, InvalidRequestError, "total"),
+        ({"content_state": {"type": "alert", "title": "x"}}, InvalidRequestError, "message"),
+        ({"stream_key": ""}, InvalidRequestError, "stream_key"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_and_never_sent(
+    said: dict[str, Any], error: type[Exception], named: str, sandbox: Sandbox
+) -> None:
+    with pytest.raises(error, match=named):
+        start_one("sync", **said)
+    assert sandbox.requests("PUT") == []
+
+
+def test_a_start_that_is_refused_fails_its_task_at_once(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=9, status=401)
+    with pytest.raises(AuthenticationError):
+        start_one("sync")
+    assert len(sandbox.requests("PUT")) == 1
+
+
+def test_runs_of_the_task_are_named_after_the_stream_and_log_what_came_of_it(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names: list[str] = []
+
+    @flow(name="nightly")
+    def nightly() -> None:
+        def see(task: Any, run: TaskRun, state: Any) -> None:
+            names.append(run.name)
+
+        stream_live_activity.with_options(on_completion=[see])("other")
+
+    nightly()
+    assert names == ["stream other"]
+    assert "Live Activity stream 'other': started." in caplog.text
