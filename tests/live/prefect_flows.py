@@ -6,13 +6,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, serve, task
+from prefect import Flow, flow, serve, task
 from prefect.deployments.runner import RunnerDeployment
 
-from activitysmith_integrations.prefect import end_live_activity_stream_hook, end_live_activity_stream_hooks
+from activitysmith_integrations.prefect import (
+    end_live_activity_stream_hook,
+    end_live_activity_stream_hooks,
+    live_activity_hooks,
+)
 
 
 def named_by_parameters(flow: Any, flow_run: Any) -> str:
@@ -120,13 +125,58 @@ def run_and_time(stream: str) -> tuple[str, float]:
     return state.type.value, marks[1] - marks[0]
 
 
+# Runs that show how far they are. A second run in one stream is told apart by its parameter.
+
+
+def named_without_again(flow: Any, flow_run: Any) -> str:
+    return named_by_parameters(flow, flow_run).removesuffix("-again")
+
+
+@task
+def step(number: int, how: str) -> None:
+    if number == 10 and how == "fail":
+        raise RuntimeError("the table is locked")
+    if number == 10 and how == "sigkill":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(stream: str, how: str, tasks: int) -> None:
+    if how == "together":
+        Path(os.environ["LIVE_DIRECTORY"], f"{stream}.together").touch()
+        while len([*Path(os.environ["LIVE_DIRECTORY"]).glob("*.together")]) < 4:
+            time.sleep(0.1)
+    step.map(range(tasks), how).wait()
+
+
+@flow(name="live-moving", **live_activity_hooks(named_without_again, total=200, credentials="busy"))
+def moving(stream: str, how: str = "succeed") -> None:
+    work(stream, how, 200)
+
+
+@flow(name="live-uncounted", **live_activity_hooks(named_without_again, credentials="busy"))
+def uncounted(stream: str, how: str = "succeed") -> None:
+    work(stream, how, 200)
+
+
+@flow(name="live-short", **live_activity_hooks(named_without_again, total=20, credentials="busy"))
+def short(stream: str, how: str = "succeed") -> None:
+    work(stream, how, 20)
+
+
+@flow(name="live-doomed", **live_activity_hooks(named_by_parameters, total=20, credentials="live"))
+def doomed(stream: str, how: str = "succeed") -> None:
+    for number in range(20):
+        step(number, how)
+
+
 FLOWS = (job, async_job, recovering, too_slow, parent, mapped, unhooked)
+MOVING_FLOWS = (moving, uncounted, short, doomed)
 
 
-def deployments(name: str, **options: Any) -> list[RunnerDeployment]:
+def deployments(name: str, flows: Sequence[Flow[..., Any]] = FLOWS, **options: Any) -> list[RunnerDeployment]:
     return [
         RunnerDeployment.from_entrypoint(f"{Path(__file__).resolve()}:{flow.fn.__name__}", name=name, **options)
-        for flow in FLOWS
+        for flow in flows
     ]
 
 
@@ -134,6 +184,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["serve"]:
             serve(*deployments("serve"), limit=4)
+        case ["serve-moving"]:
+            serve(*deployments("moving", MOVING_FLOWS), limit=4)
         case ["serve-one"]:  # what this one serves is pickled for each run, not imported
             job.serve("serve-one")
         case ["deploy", pool]:

@@ -50,7 +50,7 @@ HOSTS = ("serve", "worker")
 SAVE_BLOCK = f"""
 import sys
 from activitysmith_integrations.prefect import ActivitySmithCredentials
-ActivitySmithCredentials(api_key={KEY!r}, base_url=sys.argv[1]).save("live")
+ActivitySmithCredentials(api_key={KEY!r}, base_url=sys.argv[1]).save(sys.argv[2])
 """
 
 AUTOMATE = """
@@ -73,7 +73,7 @@ def processes(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with prefect_processes(
         tmp_path_factory.mktemp("prefect"), {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
     ) as processes:
-        processes.run("save-block", "-c", SAVE_BLOCK, sandbox.base_url)
+        processes.run("save-block", "-c", SAVE_BLOCK, sandbox.base_url, "live")
         yield processes
 
 
@@ -152,6 +152,92 @@ def test_a_served_flow_that_is_pickled_for_each_run_ends_its_stream(processes: P
     (end,) = eventually(lambda: sandbox.ends("pickled"), "the end of the stream")
     assert end["metadata"]["result"] == "crashed"
     os.killpg(server.pid, signal.SIGKILL)
+
+
+# From the first task to the last
+
+
+@pytest.fixture(scope="module")
+def busy(processes: Processes) -> Iterator[Sandbox]:
+    """A service that shows four Live Activities at once and no more, as the real one does."""
+    with running_sandbox() as sandbox:
+        sandbox.limit(max_concurrent=4)
+        processes.run("save-busy-block", "-c", SAVE_BLOCK, sandbox.base_url, "busy")
+        yield sandbox
+
+
+MOVING = {
+    "moving": Case("live-moving", "succeed", "COMPLETED", "succeeded", ""),
+    "uncounted": Case("live-uncounted", "succeed", "COMPLETED", "succeeded", ""),
+    "middle": Case("live-short", "fail", "COMPLETED", "succeeded", ""),
+    "doomed": Case("live-doomed", "sigkill", "CRASHED", "crashed", "Crashed"),
+    **{f"four-{number}": Case("live-short", "together", "COMPLETED", "succeeded", "") for number in range(4)},
+}
+
+
+@pytest.fixture(scope="module")
+def moving_ids(processes: Processes, busy: Sandbox) -> dict[str, str]:
+    """One run of every case, all started."""
+    processes.start("serve-moving", FLOWS, "serve-moving")
+    return {
+        name: processes.create_run(f"{case.flow}/moving", stream=name, how=case.how) for name, case in MOVING.items()
+    }
+
+
+def one_life(story: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The states that a run showed while it went on, and the body of its end, which was the last word."""
+    assert [request["status"] for request in story] == [200] * len(story)
+    operations = [request["operation"] for request in story]
+    assert operations == ["started"] + ["updated"] * (len(story) - 2) + ["ended"]
+    assert len(operations) - 1 <= 12
+    return [request["body"]["content_state"] for request in story[:-1]], story[-1]["body"]
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_a_run_is_shown_from_its_first_task_to_its_last(
+    name: str, processes: Processes, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
+) -> None:
+    case, service = MOVING[name], sandbox if name == "doomed" else busy
+    assert final_state(processes, moving_ids[name])["type"] == case.state
+    eventually(lambda: service.ends(name), f"the end of {name}")
+    shown, end = one_life(service.story(name))
+    assert end["metadata"]["result"] == case.result
+    assert end["content_state"].get("message", "").startswith(case.message)
+    if name == "uncounted":
+        assert [state["type"] for state in shown] == ["progress"] * len(shown)
+        assert shown[-1]["subtitle"].endswith(" done")
+        assert end["content_state"]["percentage"] == 100
+        return
+    steps = [state["current_step"] for state in shown]
+    assert steps == sorted(steps)
+    assert name != "moving" or steps[-1] > 0
+    # Work this short can be over before its failure is shown, but never is anything else.
+    reds = {state["subtitle"] for state in shown if "step_color" in state}
+    assert reds <= ({"step failed"} if case.how == "fail" else set())
+    if case.result == "succeeded":
+        assert (end["content_state"]["current_step"], end["content_state"]["number_of_steps"]) == (10, 10)
+
+
+def test_another_run_starts_and_ends_the_stream_again(
+    processes: Processes, busy: Sandbox, moving_ids: dict[str, str]
+) -> None:
+    final_state(processes, moving_ids["middle"])
+    eventually(lambda: busy.ends("middle"), "the end of the first run")
+    before = len(busy.story("middle"))
+    again = processes.create_run("live-short/moving", stream="middle-again", how="succeed")
+    assert final_state(processes, again)["type"] == "COMPLETED"
+    eventually(lambda: len(busy.ends("middle")) == 2, "the end of the second run")
+    one_life(busy.story("middle")[before:])
+
+
+def test_nothing_arrived_after_the_ends(
+    processes: Processes, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
+) -> None:
+    for name, run_id in moving_ids.items():
+        final_state(processes, run_id)
+        story = (sandbox if name == "doomed" else busy).story(name)
+        assert story[-1]["method"] == "DELETE"
+    assert busy.living() == []
 
 
 # The service is at fault

@@ -80,15 +80,16 @@ class Sandbox:
         """Tell it to misbehave; see the sandbox's ``POST /sandbox/misbehave``."""
         self._http.post("/sandbox/misbehave", json=how).raise_for_status()
 
+    def limit(self, *, max_concurrent: int | None = None, requests_per_minute: int | None = None) -> None:
+        """Set its limits; None is unlimited."""
+        limits = {"max_concurrent": max_concurrent, "requests_per_minute": requests_per_minute}
+        self._http.put("/sandbox/limits", json=limits).raise_for_status()
+
     def behave(self) -> None:
         """Forget all streams, requests and misbehaviour."""
         self._http.delete("/sandbox/misbehave").raise_for_status()
         self._http.delete("/sandbox/streams").raise_for_status()
-        self.limit(max_concurrent=None, requests_per_minute=None)
-
-    def limit(self, **limits: int | None) -> None:
-        """Change its limits; None for none."""
-        self._http.put("/sandbox/limits", json=limits).raise_for_status()
+        self.limit()
 
 
 @contextmanager
