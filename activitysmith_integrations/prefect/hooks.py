@@ -33,8 +33,6 @@ StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
 
 # Half a second more than the call may take, for what comes before and after it.
 _HOOK_SECONDS = core.CALLBACK_RETRY.max_elapsed + 0.5
-# What the flow's body waits for at most: the block, from a server that has just answered.
-_START_SECONDS = 5.0
 
 _ResultT = TypeVar("_ResultT")
 
@@ -76,8 +74,8 @@ def live_activity_hooks(
 
     A task is counted once it is over, its retries included. The tasks counted are those of the run itself (not of
     its subflows) that run in threads, as they do by default, and that the flow's code can name: in its module,
-    around it where it was made, and within the modules, classes, functions and flows found there. For others
-    there is ``live_activity_task_hooks``.
+    around it where it was made, and within the modules, classes and functions found there. For others there is
+    ``live_activity_task_hooks``.
 
     Prefect calls no hook for a run that returns ``Cancelled()``: end its stream in the flow.
 
@@ -218,18 +216,18 @@ async def _start_or_log(
             return
         known = running_outcome(flow, run)
         start = core.Progress(core.shown_title(known, options), total=total, unit="task")
-        client = await _within(_START_SECONDS, lambda: asyncio.run(resolve(credentials)).get_client())
+        client = await _within_time(lambda: asyncio.run(resolve(credentials)).get_client())
         context = contextvars.copy_context()  # what the updates log from their thread is to find Prefect's settings
 
         def log(level: int, line: str) -> None:
             context.run(_log, flow, run, level, line)
 
         updates = core.Updates(name, start, client, log, **core.live_members(known, options))
-        progress.begin(run.id, progress.LiveRun(name, start, client, updates))
         progress.watch(flow)
+        progress.begin(run.id, progress.LiveRun(name, start, client, updates))
     except Exception as error:
-        said = f"no account within {_START_SECONDS} s" if isinstance(error, TimeoutError) else str(error)
-        _log(flow, run, logging.WARNING, f"Live Activity stream {name!r} was not started: {said}")
+        said = str(error) if isinstance(error, core.ActivitySmithError) else f"{type(error).__name__}: {error}"
+        _log(flow, run, logging.WARNING, f"Live Activity stream {name!r} was not started, which stops no work: {said}")
 
 
 async def _end_and_log(
@@ -251,12 +249,10 @@ async def _end_and_log(
             level, line = logging.WARNING, f"Live Activity stream {name!r} goes on: {state.name} is no end of a run."
         else:
             work = partial(_end, name, credentials, outcome, live, options, deadline)
-            answer, wrong = await _within(_HOOK_SECONDS, work)
+            answer, wrong = await _within_time(work)
             level, line = core.report(name, answer)
             if wrong is not None:
                 level, line = logging.WARNING, f"{line} It shows the default picture, because of its options {wrong}"
-    except TimeoutError:
-        level, line = logging.ERROR, f"Live Activity stream {name!r} was not ended: no answer within {_HOOK_SECONDS} s."
     except Exception as error:
         level, line = core.report(name, error)
     _log(subject, run, level, line)
@@ -289,8 +285,12 @@ def _end(
         return client.end_stream(key, **members), wrong
 
 
-async def _within(seconds: float, work: Callable[[], _ResultT]) -> _ResultT:
-    return await asyncio.wait_for(asyncio.wrap_future(_in_thread(work)), seconds)
+async def _within_time(work: Callable[[], _ResultT]) -> _ResultT:
+    """What *work* returns, or TimeoutError once the hook's time is up."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(_in_thread(work)), _HOOK_SECONDS)
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {_HOOK_SECONDS} s") from None
 
 
 def _in_thread(work: Callable[[], _ResultT]) -> Future[_ResultT]:

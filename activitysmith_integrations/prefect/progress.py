@@ -145,8 +145,8 @@ def count_in_live_activity(task: Task[..., Any], task_run: TaskRun, state: State
 def watch(flow: Flow[..., Any]) -> None:
     """Put the counting hook on the tasks that a flow can name, once each; their own hooks stay.
 
-    It can name what is in its module and around it where it was made, and what is within the modules, classes,
-    functions and flows found there. Only for tasks that run in threads: other runners pickle tasks, and their hooks
+    It can name what is in its module and around it where it was made, and what is within the modules, classes and
+    functions found there. Only for tasks that run in threads: other runners pickle tasks, and their hooks
     would run, and count, elsewhere.
     """
     if not isinstance(flow.task_runner, ThreadPoolTaskRunner):
@@ -193,7 +193,5 @@ def _names_within(value: Any) -> Iterator[Mapping[str, Any]]:
     kind = type(value)
     if kind is ModuleType or issubclass(kind, type):  # not a module that is loaded when it is looked at
         yield vars(value)
-    elif issubclass(kind, Flow):
-        yield from _names(value.fn)
     elif kind is FunctionType:
         yield from _names(value)

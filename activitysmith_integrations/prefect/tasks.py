@@ -209,7 +209,8 @@ def end_live_activity_stream(
     """End a stream as a step of a flow.
 
     The step is retried on faults that can pass, after the wait that the service asks for, and fails on others.
-    Neither its result nor its inputs are stored or cached.
+    Neither its result nor its inputs are stored or cached. A stream that ``live_activity_hooks`` keep moving stands
+    still from then on.
 
     Args:
         stream_key: The stream; made of the flow's name by default.

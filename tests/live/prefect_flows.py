@@ -41,6 +41,10 @@ def extract() -> None: ...
 
 @task
 def load(how: str, stream: str) -> None:
+    do(how, stream)
+
+
+def do(how: str, stream: str) -> None:
     match how:
         case "fail":
             raise RuntimeError("the warehouse is full")
@@ -134,10 +138,8 @@ def named_without_again(flow: Any, flow_run: Any) -> str:
 
 @task
 def step(number: int, how: str) -> None:
-    if number == 10 and how == "fail":
-        raise RuntimeError("the table is locked")
-    if number == 10 and how == "sigkill":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 10:
+        do(how, str(number))
 
 
 def work(stream: str, how: str, tasks: int) -> None:

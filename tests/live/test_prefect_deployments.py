@@ -170,7 +170,8 @@ MOVING = {
     "moving": Case("live-moving", "succeed", "COMPLETED", "succeeded", ""),
     "uncounted": Case("live-uncounted", "succeed", "COMPLETED", "succeeded", ""),
     "middle": Case("live-short", "fail", "COMPLETED", "succeeded", ""),
-    "doomed": Case("live-doomed", "sigkill", "CRASHED", "crashed", "Crashed"),
+    "killed": Case("live-doomed", "sigkill", "CRASHED", "crashed", "Crashed"),
+    "terminated": Case("live-doomed", "sigterm", "CRASHED", "crashed", "step crashed after 10 of 20 steps"),
     **{f"four-{number}": Case("live-short", "together", "COMPLETED", "succeeded", "") for number in range(4)},
 }
 
@@ -197,7 +198,8 @@ def one_life(story: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[st
 def test_a_run_is_shown_from_its_first_task_to_its_last(
     name: str, processes: Processes, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
 ) -> None:
-    case, service = MOVING[name], sandbox if name == "doomed" else busy
+    case = MOVING[name]
+    service = sandbox if case.flow == "live-doomed" else busy
     assert final_state(processes, moving_ids[name])["type"] == case.state
     eventually(lambda: service.ends(name), f"the end of {name}")
     shown, end = one_life(service.story(name))
@@ -235,7 +237,7 @@ def test_nothing_arrived_after_the_ends(
 ) -> None:
     for name, run_id in moving_ids.items():
         final_state(processes, run_id)
-        story = (sandbox if name == "doomed" else busy).story(name)
+        story = (sandbox if MOVING[name].flow == "live-doomed" else busy).story(name)
         assert story[-1]["method"] == "DELETE"
     assert busy.living() == []
 
