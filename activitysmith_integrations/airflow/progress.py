@@ -32,8 +32,8 @@ _FINE = 1000
 
 # A task that is cleared starts the stream anew only if the run was, so that tasks that are over soon do not.
 _YOUNG = timedelta(minutes=1)
-_ACTIVE = frozenset({"running", "deferred", "up_for_reschedule"})
-_NOT_BEGUN = frozenset({"none", "scheduled", "queued"})
+_ACTIVE = ["running", "deferred", "up_for_reschedule"]
+_BEGUN = [*_ACTIVE, "up_for_retry", "success", "failed"]
 _NEEDS_SUCCESS = frozenset({"all_success", "none_failed", "none_failed_min_one_success"})
 
 
@@ -117,34 +117,38 @@ def _has_instances(task: Any) -> bool:
 def begins_the_run(context: Mapping[str, Any]) -> bool:
     """Whether a task instance that begins is the one that starts the stream.
 
-    That is the first of the tasks that wait for no other one. A finished run that was cleared begins anew with
-    whatever part of it was cleared, which is seen by the tries it has left (Airflow gives it its retries again).
+    That is the first task that waits for no other one, or another such task if nothing has begun before it. A
+    finished run that was cleared begins anew with whatever part of it was cleared, which is seen by the tries it
+    has left (Airflow gives it its retries again).
 
     Args:
         context: A normalized context, in which the task instance has just begun.
     """
-    ti, task, dag_run = context["task_instance"], context["task"], context["dag_run"]
+    ti, task, dag = context["task_instance"], context["task"], context["dag"]
     retries, tries = task.retries or 0, ti.max_tries or 0
     resumed = context.get("task_reschedule_count") or getattr(_from_server(ti), "next_method", None)
     if resumed or ti.try_number != tries - retries + 1:
         return False
-    restarts = tries > retries and datetime.now(UTC) - (dag_run.start_date or datetime.now(UTC)) < _YOUNG
-    leads = contexts.map_index(ti) <= 0 and _waits_for_nothing(task)
-    if not restarts and not leads:
+    if tries > retries and _is_young(context["dag_run"]):
+        return _is_first_active(context)
+    if contexts.map_index(ti) > 0 or not _waits_for_nothing(task):
         return False
-    bar, states = bar_of(context["dag"]), contexts.run_states(context)
-    ranks = {task_id: rank for rank, task_id in enumerate(bar.begins)}
-    others = {
-        contexts.task_of(key, bar.begins): state for key, state in states.items() if key != contexts.state_key(ti)
-    }
-    before = {
-        task_id: state for task_id, state in others.items() if ranks.get(task_id, len(ranks)) < ranks.get(ti.task_id, 0)
-    }
-    if restarts:
-        return not any(state in _ACTIVE for state in before.values())
-    # What the scheduler settles by itself never begins.
-    tasks = context["dag"].task_dict
-    return not any(state not in _NOT_BEGUN and not _is_empty(tasks[task_id]) for task_id, state in before.items())
+    if ti.task_id == next(one for one in contexts.order(dag) if _leads(dag.get_task(one))):
+        return True
+    # The scheduler has settled the empty operators above it.
+    return contexts.count(context, states=_BEGUN) <= 1 + len(task.get_flat_relative_ids(upstream=True))
+
+
+def _is_young(dag_run: Any) -> bool:
+    now = datetime.now(UTC)
+    return bool(now - (dag_run.start_date or now) < _YOUNG)
+
+
+def _is_first_active(context: Mapping[str, Any]) -> bool:
+    begins = bar_of(context["dag"]).begins
+    own = begins.get(context["task_instance"].task_id, 0)
+    active = [key for key, state in contexts.run_states(context).items() if state in _ACTIVE]
+    return not any(begins.get(contexts.task_of(key, begins), own) < own for key in active)
 
 
 def _from_server(ti: Any) -> Any:
@@ -153,6 +157,10 @@ def _from_server(ti: Any) -> Any:
 
 def _is_empty(task: Any) -> bool:
     return bool(getattr(task, "inherits_from_empty_operator", False))
+
+
+def _leads(task: Any) -> bool:
+    return not _is_empty(task) and _waits_for_nothing(task)
 
 
 def _waits_for_nothing(task: Any) -> bool:

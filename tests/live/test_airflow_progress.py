@@ -60,7 +60,7 @@ def test_four_runs_at_once_are_four_activities(airflow: Airflow, sandbox: Sandbo
             assert {state["title"] for state in states} == {name}
             assert found[-1]["body"]["metadata"]["run"] == run_id
     finally:
-        sandbox.limit(max_concurrent=None)
+        sandbox.limit()
 
 
 def test_a_failing_task_is_shown_while_another_goes_on_and_ends_the_run(airflow: Airflow, sandbox: Sandbox) -> None:

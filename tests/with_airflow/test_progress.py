@@ -322,6 +322,17 @@ def test_of_tasks_that_begin_together_the_first_starts_the_stream(sandbox: Sandb
     for number in range(5):
         run.begin(f"part_{number}")
     assert len(sent(sandbox)) == 1
+    assert run.asked.count("states") == 1
+
+
+def test_another_task_starts_the_stream_where_the_first_has_to_wait(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        for number in range(5):
+            BaseOperator(task_id=f"part_{number}")
+    run = Run(dag)
+    run.begin("part_3")
+    run.begin("part_1")
+    assert len(sent(sandbox)) == 1
 
 
 @pytest.mark.skipif(EmptyOperator is None, reason="needs the standard provider")
