@@ -71,12 +71,14 @@ def test_every_example_ends_its_stream_on_success_and_on_failure(airflow: Airflo
     assert sandbox.ends("warehouse-rows")[0]["content_state"]["metrics"] == [{"label": "Rows", "value": 1200}]
 
 
-def test_the_readmes_quick_start_ends_its_stream(airflow: Airflow, sandbox: Sandbox) -> None:
-    sandbox.start("nightly_etl")
+def test_the_readmes_quick_start_shows_its_run_from_start_to_end(airflow: Airflow, sandbox: Sandbox) -> None:
     run_id, state = airflow.run("nightly_etl")
     assert state == "success"
+    assert run_id in [start["body"]["metadata"]["run"] for start in sandbox.requests("PUT")]
     # Its schedule may have begun a run of its own.
-    assert run_id in [end["metadata"]["run"] for end in sandbox.ends("nightly_etl")]
+    eventually(
+        lambda: run_id in [end["metadata"]["run"] for end in sandbox.ends("nightly_etl")], f"the end of {run_id}"
+    )
 
 
 def test_callbacks_of_tasks_end_the_streams_of_those_tasks(airflow: Airflow, sandbox: Sandbox) -> None:

@@ -42,7 +42,7 @@ def test_500_instances_of_a_dag_of_30_tasks_move_one_bar(airflow: Airflow, sandb
     states = check(ended(sandbox, "progress_many"))
     steps = [state["current_step"] for state in states]
     assert {state["number_of_steps"] for state in states} == {10}
-    assert steps[0] == 0
+    assert steps[0] <= 1  # five tasks begin at once
     assert len(set(steps)) >= 8
     # One may overtake another on its way, and the next one puts that right.
     assert all(later >= earlier for earlier, later in zip(steps, steps[2:], strict=False))

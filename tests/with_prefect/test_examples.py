@@ -55,10 +55,13 @@ def test_the_example_ends_its_stream_and_names_the_step_that_failed(
         assert end["metadata"]["result"] == "succeeded"
 
 
-def test_the_readmes_quick_start_ends_its_stream(tmp_path: Path, sandbox: Sandbox, server: None) -> None:
+def test_the_readmes_quick_start_shows_its_run_from_start_to_end(
+    tmp_path: Path, sandbox: Sandbox, server: None
+) -> None:
     path = tmp_path / "readme.py"
     path.write_text(readme.code()["Quick start: Prefect"])
-    sandbox.start("nightly-etl")
     load(path).nightly_etl()
+    start, *_ = sandbox.requests("PUT")
+    assert (start["operation"], start["body"]["content_state"]["number_of_steps"]) == ("started", 2)
     (end,) = sandbox.ends("nightly-etl")
     assert end["metadata"]["result"] == "succeeded"
