@@ -42,6 +42,9 @@ class LiveRun:
         at_first: How far a run is at its start.
         client: Made for this run.
         updates: Send how far it is.
+        settled: The runs of its tasks that are over.
+        failures: How many of them failed.
+        is_stopped: Whether nothing is sent any more.
     """
 
     stream_key: str
@@ -153,7 +156,7 @@ def watch(flow: Flow[..., Any]) -> None:
         return
     get_logger("task_runs").addFilter(_is_worth_a_line)
     for task in set(_tasks_in_sight(flow.fn)):
-        if getattr(task.fn, "__module__", "").startswith(f"{__package__}."):
+        if str(getattr(task.fn, "__module__", "")).startswith(f"{__package__}."):
             continue  # what shows the run's work is none of it
         # New lists, since the ones there are the user's: they may be tuples, or another task's or flow's as well.
         if count_in_live_activity not in task.on_completion_hooks:

@@ -1,6 +1,7 @@
 """Runs that show how far they are, on Prefect's own engine: what reached the service, in order."""
 
 import asyncio
+import itertools
 import logging
 import os
 import subprocess
@@ -218,6 +219,7 @@ remembered = task(cache_policy=INPUTS, persist_result=True, result_storage_key="
         (lambda: unseen()(), 0),
         (lambda: fail.submit().wait(), 0),
         (lambda: work.fn(1), 0),
+        (lambda: end_live_activity_stream("other"), 0),
     ],
     ids=[
         "called",
@@ -233,6 +235,7 @@ remembered = task(cache_policy=INPUTS, persist_result=True, result_storage_key="
         "made where nobody sees it",
         "failed",
         "no run",
+        "a task of ours",
     ],
 )
 def test_runs_of_tasks_are_counted(body: Callable[[], object], tasks: int, sandbox: Sandbox) -> None:
@@ -448,6 +451,28 @@ def test_a_run_that_ends_its_stream_itself_starts_it_no_more(sandbox: Sandbox) -
     assert sandbox.ends("anightly")[0]["content_state"]["current_step"] == 3
 
 
+def test_a_run_that_ends_another_stream_keeps_its_own_moving(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks(total=3))
+    def nightly() -> None:
+        end_live_activity_stream("other")
+        work()
+        shows(sandbox, current_step=1)
+
+    nightly()
+    states(sandbox)
+
+
+def test_the_key_of_a_run_is_made_once(sandbox: Sandbox) -> None:
+    keys = itertools.count()
+
+    @flow(**live_activity_hooks(lambda flow, run: f"nightly-{next(keys)}", total=1))
+    def nightly() -> None:
+        work()
+
+    nightly()
+    states(sandbox, "nightly-0")
+
+
 def test_a_run_that_is_retried_after_its_stream_was_ended_starts_it_anew(sandbox: Sandbox) -> None:
     attempts: list[int] = []
 
@@ -578,6 +603,7 @@ def nightly():
 
 if __name__ == "__main__":
     nightly()
+    assert work.on_completion_hooks == []  # what is pickled for other machines stays as it is
 """
 
 
