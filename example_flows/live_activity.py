@@ -4,6 +4,7 @@ python example_flows/live_activity.py [--fail]
 """
 
 import sys
+import time
 
 from prefect import flow, task
 
@@ -12,11 +13,13 @@ from activitysmith_integrations.prefect import live_activity_hooks
 
 @task
 def extract(table: str) -> list[int]:
+    time.sleep(1)  # the work
     return [len(table)]
 
 
 @task
 def transform(rows: list[int], fail: bool) -> list[int]:
+    time.sleep(1)
     if fail:
         raise ValueError("row 2 is no good")
     return [row * 2 for row in rows]
@@ -24,6 +27,7 @@ def transform(rows: list[int], fail: bool) -> list[int]:
 
 @task
 def load(rows: list[int]) -> None:
+    time.sleep(1)
     print(f"loaded {len(rows)} rows")
 
 

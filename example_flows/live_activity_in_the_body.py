@@ -4,6 +4,7 @@ python example_flows/live_activity_in_the_body.py [--fail]
 """
 
 import sys
+import time
 
 from prefect import flow, task
 from prefect.runtime import flow_run
@@ -15,6 +16,7 @@ FILES = [f"orders-{number}.csv" for number in range(40)]
 
 @task
 def transform(fail: bool) -> None:
+    time.sleep(1)  # the work
     if fail:
         raise ValueError("row 2 is no good")
 
@@ -25,6 +27,7 @@ def live_activity_in_the_body(fail: bool = False) -> None:
     key = stream_key(flow_run.flow_name)
     with LiveActivity(key, title="Orders", steps=["read", "transform"], url=flow_run.ui_url) as activity:
         for number, file in enumerate(FILES):
+            time.sleep(0.05)
             activity.update(subtitle=f"{file}, {number + 1} of {len(FILES)}")
         activity.advance("transform")
         transform(fail)

@@ -233,7 +233,7 @@ class ActivitySmithEndStreamNotifier(_Notifier):
         options = self._rendered_options(context, environment)
         if self.stream_key is not None and "reason" not in context and context.get("task_instance") is not None:
             options = {"title": contexts.label(context["task_instance"]), **options}
-        members, refused = core.plan(outcome, options)
+        members, refused = core.plan(progress.completed(outcome, context["dag"]), options)
         if refused is not None:
             self.log.warning("The default picture is shown instead, since this is refused: %s", refused)
         left = max(seconds - pause - (time.monotonic() - started), min(seconds, _LEAST_SECONDS), _TOO_SHORT_TO_TRY)

@@ -178,6 +178,7 @@ class ActivitySmithEndStreamOperator(_Operator):
 
     def _call(self, hook: ActivitySmithHook, key: str, context: Mapping[str, Any]) -> core.EndStreamResponse:
         outcome = contexts.outcome_so_far(context, self.task_id, self.get_flat_relative_ids(upstream=False))
+        outcome = progress.completed(outcome, context["dag"])
         members = core.end_request(outcome, rendering.typed(rendering.options_of(self)))
         core.EndStreamRequest(**members)
         time.sleep(progress.seconds_on_its_way(context, getattr(context.get("task_instance"), "start_date", None)))

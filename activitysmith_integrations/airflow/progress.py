@@ -262,6 +262,14 @@ def _said(bar: Bar, ti: Any, states: Mapping[str, str]) -> str:
     return f"{ti.task_id}: {sum(state in contexts.OVER for state in of_task)} of {len(of_task)} done"
 
 
+def completed(outcome: core.RunOutcome, dag: Any) -> core.RunOutcome:
+    """The outcome of a run, whose success completes the bar that its tasks have shown."""
+    if outcome.result != "succeeded" or outcome.steps_done != outcome.steps_total or not _is_shown(dag):
+        return outcome
+    total = bar_of(dag).total
+    return replace(outcome, steps_done=total, steps_total=total)
+
+
 def seconds_on_its_way(context: Mapping[str, Any], ended_at: datetime | None = None) -> float:
     """Seconds for which an update of an ended run can still be on its way.
 
@@ -272,12 +280,16 @@ def seconds_on_its_way(context: Mapping[str, Any], ended_at: datetime | None = N
         context: A normalized context of the run.
         ended_at: When it had no task to come any more; the end of the run where left out.
     """
-    if not any(_shows_progress(task) for task in getattr(context["dag"], "tasks", ())):
+    if not _is_shown(context["dag"]):
         return 0.0
     now = datetime.now(UTC)
     ended_at = ended_at or getattr(context["dag_run"], "end_date", None) or now
     # A clock that is wrong changes no more than it must.
     return max(0.0, min(UPDATE_SECONDS, UPDATE_SECONDS - (now - ended_at).total_seconds()))
+
+
+def _is_shown(dag: Any) -> bool:
+    return any(_shows_progress(task) for task in getattr(dag, "tasks", ()))
 
 
 def _shows_progress(task: Any) -> bool:

@@ -487,6 +487,16 @@ def test_the_end_waits_until_no_update_can_be_on_its_way(
     assert len(sandbox.ends("nightly")) == 1
 
 
+def test_a_success_completes_the_bar_that_was_shown(sandbox: Sandbox, waits: list[float]) -> None:
+    dag = mapped()
+    dag.tags.add("activitysmith")
+    policy.dag_policy(dag)
+    sandbox.start("nightly")
+    ActivitySmithEndStreamNotifier()(_ended(dag, 0))
+    (body,) = sandbox.ends("nightly")
+    assert (body["content_state"]["current_step"], body["content_state"]["number_of_steps"]) == (10, 10)
+
+
 def test_the_end_of_a_dag_without_progress_does_not_wait(sandbox: Sandbox, waits: list[float]) -> None:
     sandbox.start("nightly")
     ActivitySmithEndStreamNotifier()(_ended(chained("extract"), 0))
