@@ -48,7 +48,7 @@ demo-open: ## the same, and the sandbox's page stays open until Ctrl-C
 bench: ## what it costs, side by side with what people would use otherwise
 	@$(PYTHON) tools/bench.py
 
-bench-live: ## what showing a run from start to end costs the engines (ten minutes)
+bench-live: ## what showing a run from start to end costs the engines (a quarter of an hour)
 	@$(PYTHON) tools/live_cost.py
 
 constraints: ## pin the newest versions that the environments may have

@@ -1,9 +1,10 @@
 """Measure what showing a run from its first task to its last costs the engine: the same work with and without us.
 
-Real engines on loopback, against the sandbox. The runs take turns; a value is the median of their times, from the
+Real engines on loopback, against the sandbox; ``airflow`` or ``prefect`` measures that one alone. The runs take turns; a value is the median of their times, from the
 run's start to its end, with the least and the most beside it.
 """
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import processes
 from engines import Airflow, EngineError, Prefect, Sandbox
 from environments import ROOT
 
-ROUNDS = 5
+ROUNDS = 9
 KEY = "ask_bench"
 PROGRAMS = ROOT / "tests" / "benchmarks"
 
@@ -63,8 +64,16 @@ def _of_prefect(home: Path, stack: ExitStack, base_url: str) -> bench.Row:
     return bench.compare(what, found["shown"], "without us", found["plain"], most_ratio=1.02)
 
 
+PARTS = {"airflow": _of_airflow, "prefect": _of_prefect}
+
+
 def main() -> None:
-    """Measure both, and print a table."""
+    """Do what the command line says, and print a table."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", help=f"of {', '.join(PARTS)}; none means both")
+    options = parser.parse_args()
+    if unknown := set(options.engines) - set(PARTS):
+        parser.error(f"no engine is called {', '.join(sorted(unknown))}")
     processes.interrupt_on_any_end()
     environments.prepare(["airflow-3.3", "prefect-3.8"])
     rows = []
@@ -76,9 +85,9 @@ def main() -> None:
                 stack.callback(sandbox.stop)
                 sandbox.start()
                 sandbox.limit(max_concurrent=None, requests_per_minute=None)
-                for part in (_of_airflow, _of_prefect):
+                for name in options.engines or PARTS:
                     with ExitStack() as engine:
-                        rows.append(part(home, engine, sandbox.base_url))
+                        rows.append(PARTS[name](home, engine, sandbox.base_url))
                 sent = [request["method"] for request in sandbox.requests()]
     except EngineError as error:
         sys.exit(f"The measuring failed: {error}")

@@ -72,7 +72,7 @@ def result(context: Mapping[str, Any]) -> core.Result | None:
 
 def is_running(context: Mapping[str, Any]) -> bool:
     """Whether a normalized context is one of a task instance that has just begun."""
-    return "reason" not in context and _text(getattr(context.get("task_instance"), "state", None)) == "running"
+    return "reason" not in context and state_of(context.get("task_instance")) == "running"
 
 
 def outcome(context: Mapping[str, Any], ended_as: core.Result, *, of_the_run: bool) -> core.RunOutcome | None:
@@ -224,6 +224,11 @@ def _words(error: object) -> str | None:
         return None if error is None else str(error)
     except Exception:  # an exception of the user's own, which must not keep a stream from ending
         return None
+
+
+def state_of(ti: Any) -> str:
+    """The state of a task instance as its callbacks see it; ``none`` where they do not."""
+    return _text(getattr(ti, "state", None)) or "none"
 
 
 def label(ti: Any) -> str:

@@ -145,10 +145,16 @@ def _is_young(dag_run: Any) -> bool:
 
 
 def _is_first_active(context: Mapping[str, Any]) -> bool:
-    begins = bar_of(context["dag"]).begins
-    own = begins.get(context["task_instance"].task_id, 0)
-    active = [key for key, state in contexts.run_states(context).items() if state in _ACTIVE]
-    return not any(begins.get(contexts.task_of(key, begins), own) < own for key in active)
+    """Of a run that was cleared: whether no task before this one is at work, nor another instance still to come."""
+    ti, begins = context["task_instance"], bar_of(context["dag"]).begins
+    own = begins.get(ti.task_id, 0)
+    states = contexts.run_states(context)
+    states.pop(contexts.state_key(ti), None)
+    to_come = {contexts.task_of(key, begins) for key, state in states.items() if state not in contexts.OVER}
+    if contexts.map_index(ti) > 0 and ti.task_id in to_come:
+        return False
+    active = {contexts.task_of(key, begins) for key, state in states.items() if state in _ACTIVE}
+    return not any(begins.get(task_id, own) < own for task_id in active)
 
 
 def _from_server(ti: Any) -> Any:
@@ -223,7 +229,7 @@ def of_the_run(context: Mapping[str, Any], title: str, ended_as: core.Result | N
     bar, states = bar_of(dag), dict(contexts.run_states(context))
     if ended_as is not None and (states or contexts.map_index(ti) < 0):
         # A failure is posted only after its callbacks.
-        states[contexts.state_key(ti)] = "success" if ended_as == "succeeded" else "failed"
+        states[contexts.state_key(ti)] = contexts.state_of(ti) if ended_as == "succeeded" else "failed"
     failed = _failed(dag, bar, states)
     if ended_as is not None and not _goes_on(dag, bar, states, failed):
         return None
@@ -257,7 +263,7 @@ def _goes_on(dag: Any, bar: Bar, states: Mapping[str, str], failed: list[str]) -
 
 def _said(bar: Bar, ti: Any, states: Mapping[str, str]) -> str:
     if ti.task_id not in bar.mapped:
-        return f"{ti.task_id} done"
+        return f"{ti.task_id} {'skipped' if contexts.state_of(ti) == 'skipped' else 'done'}"
     of_task = [state for key, state in states.items() if contexts.task_of(key, bar.begins) == ti.task_id]
     return f"{ti.task_id}: {sum(state in contexts.OVER for state in of_task)} of {len(of_task)} done"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
 
@@ -25,7 +26,10 @@ from activitysmith_integrations.prefect.runs import (
 
 # On top of a call's own repetitions: seconds before each of the runs that follow a failed one. The service counts
 # requests by the minute, so where many runs end together the last of them get their turn some minutes later.
-_RETRY_DELAYS: list[float] = [10, 60, 60, 60, 60, 300]
+_END_DELAYS: list[float] = [10, 60, 60, 60, 60, 300]
+# A flow goes on after these steps, and what is shown late helps nobody.
+_STREAM_DELAYS: list[float] = [10, 60]
+_STREAM_WAIT = 60.0
 
 
 _P = ParamSpec("_P")
@@ -62,16 +66,6 @@ class StreamOptions(TypedDict, total=False):
     channels: Sequence[str]
 
 
-async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether another run can help. It waits for what the service asked beyond the engine's delays, which are fixed."""
-    error = state.data
-    if not isinstance(error, core.ActivitySmithError):
-        return not isinstance(error, (ValueError, TypeError))
-    if error.retryable and error.retry_after:
-        await asyncio.sleep(max(0.0, error.retry_after - _engines_delay(task, run)))
-    return error.retryable
-
-
 def _engines_delay(task: Task[..., Any], run: TaskRun) -> float:
     """Seconds that the engine will wait before the run that follows this failed one; at least so many."""
     delays: Any = task.retry_delay_seconds
@@ -82,23 +76,36 @@ def _engines_delay(task: Task[..., Any], run: TaskRun) -> float:
     return float(delays[min(run.run_count, len(delays)) - 1])
 
 
-def _step(verb: str) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
+def _step(verb: str, delays: list[float], longest_wait: float = math.inf) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
     """Make a task of a function whose first argument is a stream's key.
 
     Args:
         verb: What its runs are called, before the key.
+        delays: Seconds before each run that follows a failed one.
+        longest_wait: Seconds that the service may ask to wait; where it asks for more, the task fails.
     """
 
     def run_name() -> str:
         return f"{verb} {task_run.parameters.get('stream_key') or flow_name() or ''}".rstrip()
 
+    async def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+        # Whether another run can help. It waits for what the service asked beyond the engine's delays, which are fixed.
+        error = state.data
+        if not isinstance(error, core.ActivitySmithError):
+            return not isinstance(error, (ValueError, TypeError))
+        asked = error.retry_after or 0.0
+        if not error.retryable or asked > longest_wait:
+            return False
+        await asyncio.sleep(max(0.0, asked - _engines_delay(task, run)))
+        return True
+
     return task(
         task_run_name=run_name,
         cache_policy=NO_CACHE,
         persist_result=False,
-        retries=len(_RETRY_DELAYS),
-        retry_delay_seconds=_RETRY_DELAYS,
-        retry_condition_fn=_can_pass,
+        retries=len(delays),
+        retry_delay_seconds=delays,
+        retry_condition_fn=can_pass,
     )
 
 
@@ -144,7 +151,7 @@ def _told(key: str, answer: core.EndStreamResponse | core.NotFoundError) -> core
     return core.nothing_left(key) if isinstance(answer, core.NotFoundError) else answer
 
 
-@_step("stream")
+@_step("stream", _STREAM_DELAYS, _STREAM_WAIT)
 def stream_live_activity(
     stream_key: str | None = None,
     *,
@@ -153,9 +160,10 @@ def stream_live_activity(
 ) -> core.StreamResponse:
     """Start a stream, or update it, as a step of a flow.
 
-    The step is retried as :obj:`end_live_activity_stream` is, so a flow that calls it waits for as long. Wait for
-    one that is submitted before the flow ends: a stream that is updated after its end starts anew. iOS allows few
-    updates, 12 of a run of less than 24 minutes: ``live_activity_hooks`` keeps to that by itself.
+    The step is retried twice, within little more than a minute, on faults that can pass; it fails where the service
+    asks to wait longer than 60 s. Wait for one that is submitted before the flow ends: a stream that is updated after
+    its end starts anew. iOS allows few updates, 12 of a run of less than 24 minutes: ``live_activity_hooks`` keeps to
+    that by itself.
 
     Args:
         stream_key: The stream; made of the flow's name by default.
@@ -183,7 +191,7 @@ def stream_live_activity(
         return _told_live(key, client.stream(key, **members))
 
 
-@_step("stream")
+@_step("stream", _STREAM_DELAYS, _STREAM_WAIT)
 async def astream_live_activity(
     stream_key: str | None = None,
     *,
@@ -197,7 +205,7 @@ async def astream_live_activity(
         return _told_live(key, await client.stream(key, **members))
 
 
-@_step("end stream")
+@_step("end stream", _END_DELAYS)
 def end_live_activity_stream(
     stream_key: str | None = None,
     *,
@@ -244,7 +252,7 @@ def end_live_activity_stream(
             return _told(key, missing)
 
 
-@_step("end stream")
+@_step("end stream", _END_DELAYS)
 async def aend_live_activity_stream(
     stream_key: str | None = None,
     *,

@@ -3,7 +3,7 @@
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -286,7 +286,7 @@ def test_skipped_tasks_count_as_settled(sandbox: Sandbox) -> None:
     assert steps(sandbox) == [0, 2]
     run.begin("right")
     run.end("right", state="skipped")
-    assert sent(sandbox)[-1]["current_step"] == 3
+    assert (sent(sandbox)[-1]["current_step"], sent(sandbox)[-1]["subtitle"]) == (3, "right skipped")
 
 
 @pytest.mark.parametrize(
@@ -376,6 +376,20 @@ def test_a_part_of_a_run_that_is_cleared_starts_the_stream_where_it_stands(sandb
     do = cleared(run, "load", "publish")
     do("load")
     assert steps(sandbox) == [2, 3]
+
+
+@pytest.mark.parametrize("which", [range(20), [7]], ids=["all", "one"])
+def test_instances_that_are_cleared_start_the_stream_once(sandbox: Sandbox, which: Iterable[int]) -> None:
+    run = Run(mapped(), each=20)
+    run.expand("each")
+    run.states = {key: None if key in {f"each_{index}" for index in which} else "success" for key in run.states}
+    run.states["after_0"] = None
+    for index in which:
+        run.begin("each", index, try_number=2, max_tries=1)
+        run.end("each", index, try_number=2, max_tries=1)
+    operations = [request["operation"] for request in sandbox.requests("PUT")]
+    assert operations[0] == "started"
+    assert len(operations) <= 11
 
 
 def test_a_task_cleared_in_a_run_that_goes_on_does_not_start_it_anew(sandbox: Sandbox) -> None:

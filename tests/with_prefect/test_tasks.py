@@ -21,6 +21,7 @@ from activitysmith_integrations.core import (
     EndStreamResponse,
     InvalidRequestError,
     NotFoundError,
+    RateLimitError,
     ServerError,
     StreamResponse,
 )
@@ -389,6 +390,17 @@ def test_a_step_of_a_flow_starts_its_stream_and_updates_it(colour: str, sandbox:
     assert update["content_state"] == {**shown, "title": "Nightly ETL", "subtitle": "loading", "current_step": 5}
     assert update["tags"] == ["prefect", "etl"]
     assert update["metadata"] | {"run": "any"} == {"engine": "prefect", "pipeline": "nightly", "run": "any"}
+
+
+def test_a_flow_does_not_wait_long_for_a_step_that_only_shows_something(sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "61"})
+    with pytest.raises(RateLimitError):
+        start_one("sync", credentials=impatient(sandbox))
+    assert len(sandbox.requests("PUT")) == 1
+    sandbox.misbehave(times=99, status=500)
+    with pytest.raises(ServerError):
+        start_one("sync", credentials=impatient(sandbox))
+    assert len(sandbox.requests("PUT")) == 1 + 3
 
 
 def test_without_a_total_it_shows_what_is_done_in_words(sandbox: Sandbox) -> None:
