@@ -174,7 +174,8 @@ def answer(head: bytes, body: bytes = b"") -> OpenPlace:
 
 def sized(head: bytes, body: bytes) -> OpenPlace:
     """As :func:`answer`, with the right length."""
-    return answer(head + b"\r\nContent-Length: %d" % len(body), body)
+    # It closes the connection after each answer, and says so: a repetition has to take a new one.
+    return answer(head + b"\r\nConnection: close\r\nContent-Length: %d" % len(body), body)
 
 
 def reset(connection: socket.socket, place: Place) -> None:
