@@ -30,7 +30,7 @@ REPORTED = ("execute", "success", "failure", "skipped")
 
 _FINE = 1000
 
-# A task that is cleared starts the stream anew only if the run was, so that tasks that are over soon do not.
+# Only right after a run was restarted does a cleared task start its stream anew: later ones follow one that did.
 _YOUNG = timedelta(minutes=1)
 _ACTIVE = ["running", "deferred", "up_for_reschedule"]
 _BEGUN = [*_ACTIVE, "up_for_retry", "success", "failed"]
