@@ -60,11 +60,6 @@ class _Updates(ABC):
         self._changing = threading.Lock()
         self._stopped = False
 
-    @property
-    def progress(self) -> Progress:
-        """How far the work is."""
-        return self._progress
-
     def move(self, change: Callable[[Progress], Progress]) -> None:
         """Say how far the work is. It returns at once, and may be called from any thread.
 
@@ -153,7 +148,8 @@ class Updates(_Updates):
 
     def _work(self) -> None:
         self._send()
-        while self._moved.wait():
+        while True:
+            self._moved.wait()
             self._moved.clear()  # before the look at what moved, so that no move is missed
             if self._stopped:
                 return
@@ -215,7 +211,8 @@ class AsyncUpdates(_Updates):
 
     async def _work(self) -> None:
         await self._send()
-        while await self._moved.wait():
+        while True:
+            await self._moved.wait()
             self._moved.clear()
             if self._stopped:
                 return

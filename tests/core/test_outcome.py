@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError, RunOutcome, end_request
+from activitysmith_integrations.core import (
+    EndStreamRequest,
+    InvalidRequestError,
+    RunOutcome,
+    end_request,
+    live_members,
+)
 from activitysmith_integrations.core.outcome import duration
 from activitysmith_integrations.core.segments import fold_steps
 
@@ -235,6 +241,16 @@ def test_a_wrong_choice_is_refused(options: Any, said: str) -> None:
 def test_metadata_that_leaves_no_room_keeps_the_users_alone() -> None:
     full = {str(number): number for number in range(48)}
     assert _sent(_outcome(), metadata=full)["metadata"] == full
+
+
+def test_while_a_run_goes_on_its_tags_and_metadata_are_those_of_its_end_without_a_result() -> None:
+    run = _outcome()
+    options = {"tags": ["nightly"], "metadata": {"team": "data"}}
+    end, live = end_request(run, options), live_members(run, options)
+    assert live["tags"] == end["tags"]
+    assert live["metadata"] == {name: value for name, value in end["metadata"].items() if name != "result"}
+    assert "result" in end["metadata"]
+    assert set(live) == {"tags", "metadata"}
 
 
 # Words on a lock screen
