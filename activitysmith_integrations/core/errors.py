@@ -128,6 +128,10 @@ class PermissionDeniedError(APIStatusError):
     hint = "Check the API key's scope and channels"
 
 
+# The member by which the service's "no recipients" differs from its "no such stream" (API contract).
+_RECIPIENTS = "effective_channel_slugs"
+
+
 class NotFoundError(APIStatusError):
     """404: no such stream (ending) or no recipients (starting or updating).
 
@@ -143,6 +147,8 @@ class NotFoundError(APIStatusError):
         self.from_service = isinstance(self.body, Mapping) and not {"error", "message"}.isdisjoint(self.body)
         if not self.from_service:
             self.hint = "That is not how ActivitySmith says it; check that base_url is the address of its API"
+        elif _RECIPIENTS in self.body:
+            self.hint = "Pair an iPhone with the account and let the app show Live Activities, or check the channels"
 
 
 class RateLimitError(APIStatusError):

@@ -324,6 +324,15 @@ def test_a_404_that_is_not_the_services_own_asks_for_the_base_url(call: Any, ser
         assert pickle.loads(pickle.dumps(raised.value)).from_service is from_service
 
 
+def test_a_404_for_want_of_recipients_asks_for_an_iphone_and_not_for_the_key(call: Any, service: Service) -> None:
+    nobody = {"error": "No recipients found", "message": "No devices matched", "effective_channel_slugs": ["ops"]}
+    service.will_answer(httpx.Response(404, json=nobody))
+    with pytest.raises(NotFoundError, match="Pair an iPhone") as raised:
+        call("stream", "nightly", content_state=DONE)
+    assert raised.value.from_service
+    assert "stream key" not in str(raised.value)
+
+
 def test_a_long_error_body_is_cut_in_the_message(call: Any, service: Service) -> None:
     service.will_answer(httpx.Response(418, text="x" * 5000))
     with pytest.raises(APIStatusError) as raised:
