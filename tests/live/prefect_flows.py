@@ -139,7 +139,7 @@ def named_without_again(flow: Any, flow_run: Any) -> str:
 @task
 def step(number: int, how: str) -> None:
     if number == 10:
-        do(how, str(number))
+        do(how, f"step-{number}")
 
 
 def work(stream: str, how: str, tasks: int) -> None:

@@ -171,6 +171,7 @@ MOVING = {
     "uncounted": Case("live-uncounted", "succeed", "COMPLETED", "succeeded", ""),
     "middle": Case("live-short", "fail", "COMPLETED", "succeeded", ""),
     "killed": Case("live-doomed", "sigkill", "CRASHED", "crashed", "Crashed"),
+    "cancelled": Case("live-doomed", "sleep", "CANCELLED", "cancelled", "Cancelled after "),
     "terminated": Case("live-doomed", "sigterm", "CRASHED", "crashed", "step crashed after 10 of 20 steps"),
     **{f"four-{number}": Case("live-short", "together", "COMPLETED", "succeeded", "") for number in range(4)},
 }
@@ -180,9 +181,12 @@ MOVING = {
 def moving_ids(processes: Processes, busy: Sandbox) -> dict[str, str]:
     """One run of every case, all started."""
     processes.start("serve-moving", FLOWS, "serve-moving")
-    return {
+    ids = {
         name: processes.create_run(f"{case.flow}/moving", stream=name, how=case.how) for name, case in MOVING.items()
     }
+    eventually((processes.directory / "step-10").exists, "the run that is cancelled", seconds=180)
+    processes.cancel(ids["cancelled"])
+    return ids
 
 
 def one_life(story: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
