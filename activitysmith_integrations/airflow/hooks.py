@@ -66,6 +66,14 @@ class ActivitySmithHook(BaseHook):
     def _client(self) -> core.ActivitySmithClient:
         return core.ActivitySmithClient(**self._options())
 
+    async def get_async_conn(self) -> core.AsyncActivitySmithClient:
+        """As :meth:`get_conn`, for the triggerer; a new client each time."""
+        # The SDK's own asynchronous look-up deadlocks before 3.3.2, where it masks secrets synchronously; from
+        # an asgiref thread the synchronous one is safe in every version.
+        from asgiref.sync import sync_to_async
+
+        return core.AsyncActivitySmithClient(**await sync_to_async(self._options)())
+
     def end_stream(self, stream_key: str, **members: Unpack[core.EndStreamMembers]) -> core.EndStreamResponse:
         """End a stream.
 
@@ -90,12 +98,12 @@ class ActivitySmithHook(BaseHook):
         self, stream_key: str, **members: Unpack[core.EndStreamMembers]
     ) -> core.EndStreamResponse:
         """As :meth:`end_stream`, for the triggerer."""
-        async with await self._async_client() as client:
+        async with await self.get_async_conn() as client:
             return await client.end_stream(stream_key, **members)
 
     async def async_stream(self, stream_key: str, **members: Unpack[core.StreamMembers]) -> core.StreamResponse:
         """As :meth:`stream`, for the triggerer."""
-        async with await self._async_client() as client:
+        async with await self.get_async_conn() as client:
             return await client.stream(stream_key, **members)
 
     def test_connection(self) -> tuple[bool, str]:
@@ -113,13 +121,6 @@ class ActivitySmithHook(BaseHook):
             if not (isinstance(error, core.NotFoundError) and error.from_service):
                 return False, str(error)
         return True, "ActivitySmith accepts the API key."
-
-    async def _async_client(self) -> core.AsyncActivitySmithClient:
-        # The SDK's own asynchronous look-up deadlocks before 3.3.2, where it masks secrets synchronously; from
-        # an asgiref thread the synchronous one is safe in every version.
-        from asgiref.sync import sync_to_async
-
-        return core.AsyncActivitySmithClient(**await sync_to_async(self._options)())
 
     def _options(self) -> _ClientOptions:
         options = client_options(self.get_connection(self.activitysmith_conn_id))

@@ -67,14 +67,25 @@ class _Call:
         members: What to send.
         hook: Who sends it.
         pause: Seconds to wait before.
-        said: What to log where it arrived.
+        deadline: The time on the monotonic clock by which all of it is over, or given up.
     """
 
     stream_key: str
     members: dict[str, Any]
     hook: ActivitySmithHook
     pause: float = 0.0
-    said: str = ""
+    deadline: float = 0.0
+
+    def attempt(self) -> core.RetryPolicy:
+        """The one attempt that the time left allows.
+
+        Raises:
+            TimeoutError: None is left.
+        """
+        left = self.deadline - time.monotonic()
+        if left < _TOO_SHORT_TO_TRY:
+            raise TimeoutError("Airflow took all of its time to hand out the run's states and the connection")
+        return core.RetryPolicy(max_retries=0, max_elapsed=left)
 
 
 class _Notifier(BaseNotifier):
@@ -258,9 +269,10 @@ class ActivitySmithStreamNotifier(_Notifier):
     Args:
         stream_key: The stream; made from the DAG's id where left out. Templated.
         activitysmith_conn_id: The connection. Templated.
-        content_state: A whole state of your own to send whenever this is called, instead of the run's progress.
+        content_state: A whole state of your own instead of the run's progress. It is sent whenever a task calls
+            this, so give it to a few tasks: iOS has room for 12 updates of a run of less than 24 minutes.
         title: First line instead of the DAG's id.
-        subtitle: Second line instead of what was done last.
+        subtitle: Second line instead of what was done last; a failure is said all the same.
         action: A button.
         secondary_action: A second button.
         alert: A banner.
@@ -315,8 +327,9 @@ class ActivitySmithStreamNotifier(_Notifier):
         try:
             call = self._plan(context, min(progress.UPDATE_SECONDS, _batch.share(began)))
             if call is not None:
-                call.hook.stream(call.stream_key, **call.members)
-                self.log.info(call.said)
+                with call.hook.get_conn() as client:
+                    client.with_retry(call.attempt()).stream(call.stream_key, **call.members)
+                self._did(call)
         except Exception as error:
             self._could_not(error)
         finally:
@@ -331,10 +344,14 @@ class ActivitySmithStreamNotifier(_Notifier):
         try:
             call = self._plan(context, progress.UPDATE_SECONDS)
             if call is not None:
-                await call.hook.async_stream(call.stream_key, **call.members)
-                self.log.info(call.said)
+                async with await call.hook.get_async_conn() as client:
+                    await client.with_retry(call.attempt()).stream(call.stream_key, **call.members)
+                self._did(call)
         except Exception as error:
             self._could_not(error)
+
+    def _did(self, call: _Call) -> None:
+        self.log.info("Live Activity stream %r is up to date.", call.stream_key)
 
     def _could_not(self, error: Exception) -> None:
         stream = f"stream {self.stream_key!r}" if self.stream_key else "stream of the DAG"
@@ -343,10 +360,10 @@ class ActivitySmithStreamNotifier(_Notifier):
     def _plan(self, given: Mapping[str, Any], seconds: float) -> _Call | None:
         """What to send within some seconds, or None where this is not the time for it."""
         # The budget begins before the look at the states: that is what the end relies on.
-        started = time.monotonic()
+        deadline = time.monotonic() + seconds
         context = contexts.normalized(given)
         ended_as = None if contexts.is_running(context) else contexts.result(context)
-        if not self.has_own_state and not _is_due(context, ended_as):
+        if not (_may_show(context) and (self.has_own_state or _is_due(context, ended_as))):
             return None
         environment = self._environment(context)
         key, conn_id = self._rendered_names(context, environment)
@@ -355,17 +372,19 @@ class ActivitySmithStreamNotifier(_Notifier):
         if state is None:
             return None
         members = dict(progress.members(context, options, state))
-        left = seconds - (time.monotonic() - started)
-        if left < _TOO_SHORT_TO_TRY:
-            return None
-        retry = core.RetryPolicy(max_retries=0, max_elapsed=left)
-        said = f"Live Activity stream {key!r} is up to date."
-        return _Call(key, members, ActivitySmithHook(conn_id, retry=retry), said=said)
+        return _Call(key, members, ActivitySmithHook(conn_id), deadline=deadline)
+
+
+def _may_show(context: Mapping[str, Any]) -> bool:
+    """Whether the run goes on, and not for the sake of a task that only goes on."""
+    if "reason" in context:
+        return False
+    return not (contexts.is_running(context) and progress.is_resumed(context))
 
 
 def _is_due(context: Mapping[str, Any], ended_as: core.Result | None) -> bool:
-    if context.get("task_instance") is None or "reason" in context or "deadline" in context:
-        return False  # the run itself is over, or late
+    if context.get("task_instance") is None or "deadline" in context:
+        return False  # the run is late
     if contexts.is_running(context):
         return progress.begins_the_run(context)
     return ended_as is not None and progress.ends_a_segment(context, ended_as)

@@ -41,20 +41,28 @@ def _show_from_start_to_end(dag: Any) -> None:
 
     if not conf.getboolean("activitysmith", "end_tagged_dags", fallback=True):
         return
-    ends = []
-    for when in ("success", "failure"):
-        callbacks = progress.as_list(getattr(dag, f"on_{when}_callback"))
-        end = next((one for one in callbacks if isinstance(one, ActivitySmithEndStreamNotifier)), None)
+    callbacks = {when: progress.as_list(getattr(dag, f"on_{when}_callback")) for when in ("success", "failure")}
+    ends = {
+        when: next((one for one in several if isinstance(one, ActivitySmithEndStreamNotifier)), None)
+        for when, several in callbacks.items()
+    }
+    # Whoever ends the stream in words of their own means the same stream with the rest.
+    own = [end for end in ends.values() if end is not None]
+    mine = max(own, key=lambda end: end.stream_key is not None, default=ActivitySmithEndStreamNotifier())
+    if len({end.stream_key for end in own}) > 1:
+        log.warning(
+            "DAG %s ends one stream on success and another on failure; %r is shown.", dag.dag_id, mine.stream_key
+        )
+
+    title = {} if mine.title is None else {"title": mine.title}
+
+    def named(kind: Any) -> Any:
+        return kind(mine.stream_key, activitysmith_conn_id=mine.activitysmith_conn_id, **title)
+
+    for when, end in ends.items():
         if end is None:
-            end = ActivitySmithEndStreamNotifier()
-            setattr(dag, f"on_{when}_callback", [*callbacks, end])
+            setattr(dag, f"on_{when}_callback", [*callbacks[when], named(ActivitySmithEndStreamNotifier)])
             # Airflow computes this when the DAG is made, and asks for no callback where it is False.
             setattr(dag, f"has_on_{when}_callback", True)
-        ends.append(end)
     if conf.getboolean("activitysmith", "stream_tagged_dags", fallback=True):
-        # Whoever ends the stream in words of their own means the same stream with the rest.
-        mine = max(ends, key=lambda end: end.stream_key is not None)
-        notifier = ActivitySmithStreamNotifier(
-            mine.stream_key, activitysmith_conn_id=mine.activitysmith_conn_id, title=mine.title
-        )
-        progress.show(dag, notifier)
+        progress.show(dag, named(ActivitySmithStreamNotifier))

@@ -30,8 +30,11 @@ REPORTED = ("execute", "success", "failure", "skipped")
 
 _FINE = 1000
 
-# Only right after a run was restarted does a cleared task start its stream anew: later ones follow one that did.
-_YOUNG = timedelta(minutes=1)
+# How long after its restart a cleared run is one that starts: a task cannot know whether others were cleared as well.
+_RESTARTED = timedelta(minutes=1)
+_FIRST_TO_BEGIN = timedelta(seconds=5)
+# Of tasks that fail at once none knows of the others, since Airflow posts a failure after its callbacks.
+_FAILURES_AT_ONCE = 3
 _ACTIVE = ["running", "deferred", "up_for_reschedule"]
 _BEGUN = [*_ACTIVE, "up_for_retry", "success", "failed"]
 _NEEDS_SUCCESS = frozenset({"all_success", "none_failed", "none_failed_min_one_success"})
@@ -79,6 +82,24 @@ class Bar:
         before, after = (first + Fraction(steps * number, instances) for number in (index, index + 1))
         return self._reports_until(before) < self._reports_until(after)
 
+    def rank(self, key: str) -> tuple[int, int]:
+        """Where a task instance stands in the DAG's order.
+
+        Args:
+            key: Its key, see :func:`contexts.task_states`.
+        """
+        task_id = contexts.task_of(key, self.begins)
+        index = key.removeprefix(f"{task_id}_")
+        return self.begins.get(task_id, self.total), int(index) if index.isdigit() else -1
+
+    def starts_segment(self, task_id: str) -> bool:
+        """Whether a segment of the bar starts with a task."""
+        first = self.begins.get(task_id)
+        if first is None or self.total <= core.MAX_SEGMENTS:
+            return first is not None
+        here, before = (math.floor(Fraction(step * core.MAX_SEGMENTS, self.total)) for step in (first, first - 1))
+        return here > before
+
     def may_report(self, task_id: str) -> bool:
         """Whether a segment of the bar ends with some instance of a task."""
         return task_id in self.begins and self.reports(task_id, 0, 1)
@@ -118,19 +139,21 @@ def begins_the_run(context: Mapping[str, Any]) -> bool:
     """Whether a task instance that begins is the one that starts the stream.
 
     That is the first task that waits for no other one, or another such task if nothing has begun before it. A
-    finished run that was cleared begins anew with whatever part of it was cleared, which is seen by the tries it
-    has left (Airflow gives it its retries again).
+    finished run that was cleared begins anew with whatever part of it was cleared.
 
     Args:
         context: A normalized context, in which the task instance has just begun.
     """
     ti, task, dag = context["task_instance"], context["task"], context["dag"]
     retries, tries = task.retries or 0, ti.max_tries or 0
-    resumed = context.get("task_reschedule_count") or getattr(_from_server(ti), "next_method", None)
-    if resumed or ti.try_number != tries - retries + 1:
+    if is_resumed(context) or ti.try_number != tries - retries + 1:
         return False
-    if tries > retries and _is_young(context["dag_run"]):
-        return _is_first_active(context)
+    if _was_restarted(context, _RESTARTED):
+        bar = bar_of(dag)
+        is_time = _was_restarted(context, _FIRST_TO_BEGIN) or (
+            contexts.map_index(ti) <= 0 and bar.starts_segment(ti.task_id)
+        )
+        return is_time and ti.task_id in bar.begins and _is_first(context, bar)
     if contexts.map_index(ti) > 0 or not _waits_for_nothing(task):
         return False
     if ti.task_id == next(one for one in contexts.order(dag) if _leads(dag.get_task(one))):
@@ -139,22 +162,42 @@ def begins_the_run(context: Mapping[str, Any]) -> bool:
     return contexts.count(context, states=_BEGUN) <= 1 + len(task.get_flat_relative_ids(upstream=True))
 
 
-def _is_young(dag_run: Any) -> bool:
+def is_resumed(context: Mapping[str, Any]) -> bool:
+    """Whether a task instance that begins goes on after a deferral, or looks again as a sensor does.
+
+    Args:
+        context: A normalized context.
+    """
+    resumed = getattr(_from_server(context["task_instance"]), "next_method", None)
+    return bool(context.get("task_reschedule_count") or resumed)
+
+
+def _was_restarted(context: Mapping[str, Any], ago: timedelta) -> bool:
+    """Whether the run was finished and cleared not longer ago than that, and the task instance with it.
+
+    Airflow gives a cleared task its retries again, and its run a new start.
+    """
     now = datetime.now(UTC)
-    return bool(now - (dag_run.start_date or now) < _YOUNG)
+    is_cleared = (context["task_instance"].max_tries or 0) > (context["task"].retries or 0)
+    return is_cleared and now - (context["dag_run"].start_date or now) < ago
 
 
-def _is_first_active(context: Mapping[str, Any]) -> bool:
-    """Of a run that was cleared: whether no task before this one is at work, nor another instance still to come."""
-    ti, begins = context["task_instance"], bar_of(context["dag"]).begins
-    own = begins.get(ti.task_id, 0)
-    states = contexts.run_states(context)
-    states.pop(contexts.state_key(ti), None)
-    to_come = {contexts.task_of(key, begins) for key, state in states.items() if state not in contexts.OVER}
-    if contexts.map_index(ti) > 0 and ti.task_id in to_come:
-        return False
-    active = {contexts.task_of(key, begins) for key, state in states.items() if state in _ACTIVE}
-    return not any(begins.get(task_id, own) < own for task_id in active)
+def _is_first(context: Mapping[str, Any], bar: Bar) -> bool:
+    """Whether a task instance comes before all others that are not over, or none of those has begun."""
+    before, others = _around(context, bar)
+    return all(state in contexts.OVER for state in before) or _at_work(others) == 0
+
+
+def _around(context: Mapping[str, Any], bar: Bar) -> tuple[list[str], list[str]]:
+    """The states of the instances before a task instance in the DAG's order, and of all others."""
+    own = contexts.state_key(context["task_instance"])
+    states = {key: state for key, state in contexts.run_states(context).items() if key != own}
+    before = [state for key, state in states.items() if bar.rank(key) < bar.rank(own)]
+    return before, list(states.values())
+
+
+def _at_work(states: list[str]) -> int:
+    return sum(state in _ACTIVE for state in states)
 
 
 def _from_server(ti: Any) -> Any:
@@ -181,12 +224,25 @@ def ends_a_segment(context: Mapping[str, Any], ended_as: core.Result) -> bool:
         ended_as: How.
     """
     ti = context["task_instance"]
+    index = contexts.map_index(ti)
     bar = bar_of(context["dag"])
-    if bar.may_report(ti.task_id):
-        index = contexts.map_index(ti)
-        if index < 0 or bar.reports(ti.task_id, index, max(contexts.count(context, task_ids=[ti.task_id]), index + 1)):
-            return True
-    return ended_as != "succeeded" and contexts.count(context, states=["failed"]) == 0
+    if ended_as == "succeeded" and index < 0 and _was_restarted(context, _RESTARTED):
+        _, others = _around(context, bar)
+        if _at_work(others) == 0:
+            return False  # the task that begins next says it, see begins_the_run
+    if bar.may_report(ti.task_id) and (
+        index < 0 or bar.reports(ti.task_id, index, max(contexts.count(context, task_ids=[ti.task_id]), index + 1))
+    ):
+        return True
+    return ended_as != "succeeded" and _is_first_failure(context, bar)
+
+
+def _is_first_failure(context: Mapping[str, Any], bar: Bar) -> bool:
+    """Whether nothing failed before, as far as that is posted: of many that fail at once only a few say so."""
+    if contexts.count(context, states=["failed"]) > 0:
+        return False
+    before, _ = _around(context, bar)
+    return _at_work(before) < _FAILURES_AT_ONCE
 
 
 def state(context: Mapping[str, Any], options: Mapping[str, Any], ended_as: core.Result | None) -> Any:
@@ -201,7 +257,9 @@ def state(context: Mapping[str, Any], options: Mapping[str, Any], ended_as: core
         return options["content_state"]
     title = core.shown_title(contexts.run_so_far(context), options)
     at = of_the_run(context, title, ended_as)
-    return None if at is None else replace(at, note=options.get("subtitle") or at.note).state
+    if at is None:
+        return None
+    return (at if at.failed else replace(at, note=options.get("subtitle") or at.note)).state
 
 
 def members(context: Mapping[str, Any], options: Mapping[str, Any], shown: Any) -> core.StreamMembers:
@@ -250,15 +308,22 @@ def _goes_on(dag: Any, bar: Bar, states: Mapping[str, str], failed: list[str]) -
     """Whether the run has tasks to come whose turn the failed ones do not prevent."""
     stuck, look = set[str](), list(failed)
     while look:
-        for task in dag.get_task(look.pop()).downstream_list:
-            if (
-                task.task_id not in stuck
-                and str(getattr(task.trigger_rule, "value", task.trigger_rule)) in _NEEDS_SUCCESS
-            ):
+        above = dag.get_task(look.pop())
+        for task in above.downstream_list:
+            if task.task_id not in stuck and _needs_all_of(above, task):
                 stuck.add(task.task_id)
                 look.append(task.task_id)
     to_come = {contexts.task_of(key, bar.begins) for key, state in states.items() if state not in contexts.OVER}
     return any(task_id in bar.begins for task_id in to_come - stuck)
+
+
+def _needs_all_of(above: Any, task: Any) -> bool:
+    """Whether no instance of a task runs where one of a task above it failed."""
+    if str(getattr(task.trigger_rule, "value", task.trigger_rule)) not in _NEEDS_SUCCESS:
+        return False
+    # Within a mapped task group each instance waits for its own alone.
+    group = task.get_closest_mapped_task_group()
+    return group is None or above.get_closest_mapped_task_group() is not group
 
 
 def _said(bar: Bar, ti: Any, states: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
     ActivitySmithStreamNotifier,
 )
+from activitysmith_integrations.airflow.progress import as_list
 from activitysmith_integrations.airflow.provider_info import get_provider_info
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
@@ -135,6 +136,26 @@ def test_a_tagged_dag_that_ends_its_stream_in_its_own_words_moves_the_same_one()
     policy.dag_policy(dag)
     (notifier,) = _shown_by(dag.get_task("load"), "success")
     assert (notifier.stream_key, notifier.activitysmith_conn_id, notifier.title) == ("{{ run_id }}", "mine", "Nightly")
+
+
+@pytest.mark.parametrize("when", ["success", "failure"])
+def test_a_tagged_dag_with_an_end_on_one_side_gets_the_other_for_the_same_stream(when: str) -> None:
+    end = ActivitySmithEndStreamNotifier("{{ run_id }}", activitysmith_conn_id="mine", title="Nightly")
+    arguments: dict[str, Any] = {f"on_{when}_callback": end}
+    dag = _dag_of_two(tags=["activitysmith"], **arguments)
+    policy.dag_policy(dag)
+    for callbacks in (dag.on_success_callback, dag.on_failure_callback):
+        (found,) = as_list(callbacks)
+        assert (found.stream_key, found.activitysmith_conn_id, found.title) == ("{{ run_id }}", "mine", "Nightly")
+
+
+def test_a_tagged_dag_that_ends_two_streams_is_told_which_one_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    ends = {f"on_{when}_callback": ActivitySmithEndStreamNotifier(when) for when in ("success", "failure")}
+    dag = _dag_of_two(tags=["activitysmith"], **ends)
+    policy.dag_policy(dag)
+    (notifier,) = _shown_by(dag.get_task("load"), "success")
+    assert notifier.stream_key == "success"
+    assert "ends one stream on success and another on failure; 'success' is shown" in caplog.text
 
 
 def test_a_task_that_moves_a_stream_already_is_left_to_it() -> None:

@@ -1,15 +1,17 @@
 """A run of a DAG, task instance by task instance, as workers see it: what reaches the service."""
 
+import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, chain, task, task_group
+from airflow.sdk import DAG, BaseHook, chain, task, task_group
 from airflow.sdk.bases.operator import BaseOperator
 from support.sandbox import Sandbox
 
@@ -92,11 +94,11 @@ class Run:
         self.notifier(self.context(task_id, index, state, **more))
         self.states[self._key(task_id, index)] = state
 
-    def do(self, *task_ids: str) -> None:
+    def do(self, *task_ids: str, **more: Any) -> None:
         for task_id in task_ids:
             for one in self.expand(task_id):
-                self.begin(*one)
-                self.end(*one)
+                self.begin(*one, **more)
+                self.end(*one, **more)
 
 
 def sent(sandbox: Sandbox, key: str = "nightly") -> list[dict[str, Any]]:
@@ -278,6 +280,49 @@ def test_the_first_of_many_failures_is_shown_and_no_more_than_segments_after_it(
     assert all(state["subtitle"] == "each failed" for state in sent(sandbox)[2:])
 
 
+@pytest.mark.parametrize("count", [1, 3, 32])
+def test_of_instances_that_fail_at_once_few_say_so(sandbox: Sandbox, count: int) -> None:
+    run = Run(mapped(), each=300)
+    run.do("before_0")
+    failing = run.expand("each")[:count]
+    for one in failing:
+        run.begin(*one)
+    before = len(sent(sandbox))
+    posted = dict(run.states)
+    for one in failing:
+        run.states = dict(posted)  # each one looks before any other's failure is posted
+        run.end(*one, state="failed")
+    assert len(sent(sandbox)) - before == min(count, 3)
+
+
+def test_where_one_instance_of_a_mapped_group_failed_the_others_move_the_bar(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+
+        @task
+        def one(number: int) -> int: ...
+
+        @task
+        def two(number: int) -> None: ...
+
+        @task_group
+        def group(number: int) -> None:
+            two(one(number))
+
+        group.expand(number=[1, 2])
+    run = Run(dag, **{"group.one": 20, "group.two": 20})
+    ones, twos = run.expand("group.one"), run.expand("group.two")
+    for instance in ones:
+        run.begin(*instance)
+        run.end(*instance, state="failed" if instance[1] == 7 else "success")
+    run.states["group.two_7"] = "upstream_failed"
+    for instance in twos:
+        if instance[1] != 7:
+            run.begin(*instance)
+            run.end(*instance)
+    assert steps(sandbox)[-1] == 9
+    assert len(sent(sandbox)) <= 12
+
+
 def test_skipped_tasks_count_as_settled(sandbox: Sandbox) -> None:
     run = Run(chained("branch", "left", "right", "load"))
     run.begin("branch")
@@ -348,55 +393,94 @@ def test_empty_operators_stay_with_the_scheduler_and_what_follows_starts_the_str
     assert steps(sandbox) == [1, 2]
 
 
-def cleared(run: Run, *task_ids: str) -> Callable[..., None]:
-    """What Airflow makes of a finished run of which these tasks are cleared."""
-    run.states = {key: None if key in task_ids else "success" for key in run.states}
+AGAIN = {"try_number": 2, "max_tries": 1}
+
+
+def cleared(run: Run, *keys: str) -> Run:
+    """A finished run as Airflow leaves it where these task instances are cleared."""
+    run.states = {key: None if key in keys else "success" for key in run.states}
     run.started = datetime.now(UTC)
-
-    def do(task_id: str) -> None:
-        again = {"try_number": 2, "max_tries": 1}
-        run.begin(task_id, **again)
-        run.end(task_id, **again)
-
-    return do
+    return run
 
 
 def test_a_finished_run_that_is_cleared_starts_anew(sandbox: Sandbox) -> None:
     run = Run(chained("extract", "check", "load"))
     run.do("extract", "check", "load")
     sandbox.end("nightly")
-    do = cleared(run, "extract", "check", "load")
-    do("extract")
+    cleared(run, "extract", "check", "load").do("extract", "check", **AGAIN)
     assert [request["operation"] for request in sandbox.requests("PUT")][3:] == ["started", "updated"]
     assert steps(sandbox)[3:] == [0, 1]
 
 
 def test_a_part_of_a_run_that_is_cleared_starts_the_stream_where_it_stands(sandbox: Sandbox) -> None:
     run = Run(chained("extract", "check", "load", "publish"))
-    do = cleared(run, "load", "publish")
-    do("load")
+    cleared(run, "load", "publish").do("load", "publish", **AGAIN)
     assert steps(sandbox) == [2, 3]
 
 
-@pytest.mark.parametrize("which", [range(20), [7]], ids=["all", "one"])
-def test_instances_that_are_cleared_start_the_stream_once(sandbox: Sandbox, which: Iterable[int]) -> None:
+@pytest.mark.parametrize("count", [3, 10, 30, 100])
+def test_quick_tasks_that_are_cleared_spend_hardly_more_than_the_first_time(sandbox: Sandbox, count: int) -> None:
+    names = [f"step_{number:02}" for number in range(count)]
+    run = cleared(Run(chained(*names)), *names)
+    for name in names:
+        run.started -= timedelta(seconds=2)
+        run.do(name, **AGAIN)
+    shown = steps(sandbox)
+    assert shown[0] == 0
+    assert shown == sorted(shown)
+    assert shown[-1] == min(count, 10) - 1
+    assert len(shown) <= min(count, 12)
+
+
+def test_tasks_beside_a_long_one_move_the_bar_of_a_run_that_was_cleared(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        BaseOperator(task_id="long")
+        chain(*[BaseOperator(task_id=name) for name in ("extract", "check", "load")])
+    run = cleared(Run(dag), *dag.task_ids)
+    run.begin("long", **AGAIN)
+    run.do("extract", "check", **AGAIN)
+    assert steps(sandbox) == [0, 1, 2]
+
+
+def _of_each(which: Iterable[int]) -> tuple[Run, list[tuple[str, int]]]:
+    """A run of which these of 20 instances were cleared, and what comes after them."""
     run = Run(mapped(), each=20)
     run.expand("each")
-    run.states = {key: None if key in {f"each_{index}" for index in which} else "success" for key in run.states}
-    run.states["after_0"] = None
-    for index in which:
-        run.begin("each", index, try_number=2, max_tries=1)
-        run.end("each", index, try_number=2, max_tries=1)
+    return cleared(run, "after_0", *(f"each_{index}" for index in which)), [("each", index) for index in which]
+
+
+@pytest.mark.parametrize("which", [range(20), [7]], ids=["all", "one"])
+def test_instances_that_are_cleared_start_the_stream_and_spend_no_more(sandbox: Sandbox, which: Iterable[int]) -> None:
+    run, instances = _of_each(which)
+    for one in instances:
+        run.started -= timedelta(seconds=2)
+        run.begin(*one, **AGAIN)
+        run.end(*one, **AGAIN)
     operations = [request["operation"] for request in sandbox.requests("PUT")]
     assert operations[0] == "started"
-    assert len(operations) <= 11
+    assert len(operations) <= 12
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "the last one first"])
+def test_of_cleared_instances_that_run_at_once_no_more_than_two_start_the_stream(sandbox: Sandbox, order: int) -> None:
+    run, instances = _of_each([3, 5, 9])
+    for one in instances[::order]:
+        run.begin(*one, **AGAIN)
+    assert len(sent(sandbox)) == (1 if order > 0 else 2)
+
+
+def test_an_operator_that_ends_the_stream_does_not_start_it_when_it_is_cleared(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        chain(BaseOperator(task_id="extract"), ActivitySmithEndStreamOperator(task_id="end_stream"))
+    cleared(Run(dag), "end_stream").begin("end_stream", **AGAIN)
+    assert sent(sandbox) == []
 
 
 def test_a_task_cleared_in_a_run_that_goes_on_does_not_start_it_anew(sandbox: Sandbox) -> None:
     run = Run(chained("extract", "check", "load", "publish"))
     cleared(run, "check", "load", "publish")
     run.started -= timedelta(hours=1)
-    run.begin("check", try_number=2, max_tries=1)
+    run.begin("check", **AGAIN)
     assert sent(sandbox) == []
 
 
@@ -426,6 +510,28 @@ def test_a_state_of_the_users_own_is_sent_whenever_it_is_called(sandbox: Sandbox
     assert first == second
     assert first["content_state"]["metrics"] == [{"label": "rows", "value": 3}]
     assert (first["channels"], first["tags"]) == (["ops"], ["airflow", "x"])
+
+
+def test_a_state_of_the_users_own_is_not_sent_for_a_task_that_goes_on_nor_for_a_run_that_is_over(
+    sandbox: Sandbox,
+) -> None:
+    notifier = ActivitySmithStreamNotifier(content_state={"type": "progress", "title": "own", "percentage": 5})
+    run = Run(chained("wait", "load"), notifier)
+    run.notifier({**run.context("wait", -1, "running"), "task_reschedule_count": 2})
+    run.begin("wait", _ti_context_from_server=SimpleNamespace(next_method="resume"))
+    run.notifier({**run.context("load", -1, "success"), "reason": "success"})
+    assert sent(sandbox) == []
+
+
+def test_a_failure_is_said_whatever_the_subtitle(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        _ = [BaseOperator(task_id="bad"), BaseOperator(task_id="slow"), BaseOperator(task_id="slower")]
+    run = Run(dag, ActivitySmithStreamNotifier(subtitle="on its way"))
+    for name in ("bad", "slow", "slower"):
+        run.begin(name)
+    run.end("bad", state="failed")
+    run.end("slow")
+    assert [state["subtitle"] for state in sent(sandbox)] == ["on its way", "bad failed", "bad failed"]
 
 
 def test_title_subtitle_and_key_are_templates(sandbox: Sandbox) -> None:
@@ -473,6 +579,27 @@ def test_a_killed_task_is_counted_where_the_dag_processor_answers_less(sandbox: 
 
 
 # The order of the last update and the end
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_update_for_which_airflow_leaves_no_time_is_given_up(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    monotonic, get_connection = time.monotonic, BaseHook.get_connection
+
+    def slowly(conn_id: str) -> Any:
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 5)
+        return get_connection(conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", staticmethod(slowly))
+    run = Run(chained("extract", "load"))
+    context = run.context("extract", -1, "running")
+    if kind == "sync":
+        run.notifier(context)
+    else:
+        asyncio.run(run.notifier.async_notify(context))
+    assert sent(sandbox) == []
+    assert "was not updated, which stops no work: TimeoutError: Airflow took all of its time" in capsys.readouterr().out
 
 
 @pytest.fixture
