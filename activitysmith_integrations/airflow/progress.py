@@ -30,7 +30,7 @@ REPORTED = ("execute", "success", "failure", "skipped")
 
 _FINE = 1000
 
-# How long after its restart a cleared run is one that starts: a task cannot know whether others were cleared as well.
+# How long after its restart a cleared run is one that starts: a task cannot know which others ran since then.
 _RESTARTED = timedelta(minutes=1)
 _FIRST_TO_BEGIN = timedelta(seconds=5)
 # Of tasks that fail at once none knows of the others, since Airflow posts a failure after its callbacks.
@@ -173,13 +173,9 @@ def is_resumed(context: Mapping[str, Any]) -> bool:
 
 
 def _was_restarted(context: Mapping[str, Any], ago: timedelta) -> bool:
-    """Whether the run was finished and cleared not longer ago than that, and the task instance with it.
-
-    Airflow gives a cleared task its retries again, and its run a new start.
-    """
-    now = datetime.now(UTC)
-    is_cleared = (context["task_instance"].max_tries or 0) > (context["task"].retries or 0)
-    return is_cleared and now - (context["dag_run"].start_date or now) < ago
+    """Whether the run was cleared after it had finished, and began anew not longer ago than that."""
+    dag_run, now = context["dag_run"], datetime.now(UTC)
+    return bool(getattr(dag_run, "clear_number", 0)) and now - (dag_run.start_date or now) < ago
 
 
 def _is_first(context: Mapping[str, Any], bar: Bar) -> bool:
