@@ -459,7 +459,7 @@ def test_tasks_beside_a_long_one_move_the_bar_of_a_run_that_was_cleared(sandbox:
 
 def _of_each(which: Iterable[int]) -> tuple[Run, list[tuple[str, int]]]:
     """A run of which these of 20 instances were cleared, and what comes after them."""
-    run = Run(mapped(), each=20)
+    run = Run(mapped(before=0), each=20)
     run.expand("each")
     return cleared(run, "after_0", *(f"each_{index}" for index in which)), [("each", index) for index in which]
 
