@@ -5,11 +5,11 @@ averages more than one in 2 minutes, and past that iOS throttles it for about an
 segments: the start and the 9 updates in between leave two of the 12 for failures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.errors import BadRequestError, InvalidRequestError
 from activitysmith_integrations.core.models import StreamResponse
 from activitysmith_integrations.core.outcome import MAX_SUBTITLE
 from activitysmith_integrations.core.segments import fold_steps
@@ -129,6 +129,17 @@ class Progress:
         return {"type": kind, "title": self.title, **({"subtitle": subtitle} if subtitle else {})}
 
 
+def as_update(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state that moves a running activity and starts none: for a start the service needs its type (API contract).
+
+    So an update that a slow service works on after the end is refused there, and starts nothing that nobody ends.
+
+    Args:
+        state: As :attr:`Progress.state` gives it.
+    """
+    return {name: value for name, value in state.items() if name != "type"}
+
+
 def _rung(count: int) -> int:
     """The largest of 1, 2, 5, 10, 20, 50 ... that is not above a count: 11 of them reach 2,000."""
     rung = 0
@@ -146,7 +157,7 @@ class Spent:
     Args:
         updates: How many requests went out, the start and failed ones included: those may have arrived.
         since: When the activity began at the latest, None before the first request.
-        shown: What the service last said it shows.
+        shown: What the service last said it shows; None where it shows nothing, as far as is known.
         resume_at: When the service is to be left alone until.
     """
 
@@ -165,9 +176,10 @@ class Spent:
         since = now if new or self.shown is None else self.since
         return replace(self, updates=1 if new else self.updates, since=since, shown=progress)
 
-    def refused(self, retry_after: float | None, now: float) -> "Spent":
-        """After the last request failed."""
-        return replace(self, resume_at=now + (retry_after or 0.0))
+    def refused(self, error: Exception, now: float) -> "Spent":
+        """After the last request failed. What is refused as an update may have nothing to move: the next one starts."""
+        shown = None if isinstance(error, BadRequestError) else self.shown
+        return replace(self, shown=shown, resume_at=now + (getattr(error, "retry_after", None) or 0.0))
 
 
 def may_update(updates: int, seconds: float, *, to_come: int = 0) -> bool:

@@ -1,7 +1,8 @@
 """Sends how far the work is: in order, one request at a time, out of the work's way.
 
-A PUT that arrives after the DELETE would start a new activity that nobody ends. So one worker sends all updates
-of a stream, and whoever ends the stream stops the worker first, which the short budget of an update bounds.
+A PUT that arrives after the DELETE could start a new activity that nobody ends. So one worker sends all updates
+of a stream, whoever ends the stream stops the worker first, which the short budget of an update bounds, and what
+a slow service works on later still is an update that can start nothing.
 What waits is no queue: the worker looks at how far the work is by then, so the newest replaces the rest.
 """
 
@@ -20,7 +21,7 @@ from activitysmith_integrations.core.client import (
     StreamMembers,
 )
 from activitysmith_integrations.core.models import StreamResponse
-from activitysmith_integrations.core.progress import Progress, Spent, is_due
+from activitysmith_integrations.core.progress import Progress, Spent, as_update, is_due
 from activitysmith_integrations.core.retry import RetryPolicy
 
 _log = logging.getLogger(__name__)
@@ -85,14 +86,15 @@ class _Updates(ABC):
         return progress, patience
 
     def _members_for(self, progress: Progress) -> StreamMembers:
-        return {"content_state": progress.state, "tags": self._tags, "metadata": self._metadata}
+        state = progress.state if self._spent.shown is None else as_update(progress.state)
+        return {"content_state": state, "tags": self._tags, "metadata": self._metadata}
 
     def _delivered(self, progress: Progress, answer: StreamResponse) -> None:
         self._spent = self._spent.delivered(progress, answer, time.monotonic())
 
     def _refused(self, error: Exception) -> None:
         first = self._spent.updates <= 1
-        self._spent = self._spent.refused(getattr(error, "retry_after", None), time.monotonic())
+        self._spent = self._spent.refused(error, time.monotonic())
         level, what = (logging.WARNING, "started") if first else (logging.DEBUG, "updated")
         self._log(level, f"Live Activity stream {self._key!r} was not {what}, which stops no work: {error}")
 

@@ -317,6 +317,19 @@ def test_a_stream_that_could_not_be_started_is_started_by_the_next_update_and_th
     assert ended == "Ended Live Activity stream 'nightly'."
 
 
+def test_what_moves_a_stream_has_no_type_so_that_it_starts_none_after_the_end(live: Live, wire: Wire) -> None:
+    wire.behave = lambda _: httpx.Response(400) if len(wire.requests) == 3 else None
+
+    def body(activity: Activity) -> None:
+        assert "type" in wire.next()
+        for done, starts in enumerate([False, False, True, False], start=1):
+            activity.update(done=done)
+            assert ("type" in wire.next()) is starts
+
+    live(body, steps=9)
+    assert wire.methods == ["PUT"] * 5 + ["DELETE"]
+
+
 def test_where_nothing_was_delivered_there_is_nothing_to_end_and_the_work_is_done(
     live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:

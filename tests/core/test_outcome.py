@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activitysmith_integrations.core import (
+    EndOptions,
     EndStreamRequest,
     InvalidRequestError,
     RunOutcome,
@@ -245,7 +246,7 @@ def test_metadata_that_leaves_no_room_keeps_the_users_alone() -> None:
 
 def test_while_a_run_goes_on_its_tags_and_metadata_are_those_of_its_end_without_a_result() -> None:
     run = _outcome()
-    options = {"tags": ["nightly"], "metadata": {"team": "data"}}
+    options: EndOptions = {"tags": ["nightly"], "metadata": {"team": "data"}}
     end, live = end_request(run, options), live_members(run, options)
     assert live["tags"] == end["tags"]
     assert live["metadata"] == {name: value for name, value in end["metadata"].items() if name != "result"}

@@ -6,8 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.service import STARTED
 
-from activitysmith_integrations.core import InvalidRequestError, StreamRequest, StreamResponse
-from activitysmith_integrations.core.progress import Progress, Spent, is_due, may_update
+from activitysmith_integrations.core import (
+    APITimeoutError,
+    BadRequestError,
+    InvalidRequestError,
+    RateLimitError,
+    StreamRequest,
+    StreamResponse,
+)
+from activitysmith_integrations.core.progress import Progress, Spent, as_update, is_due, may_update
 
 
 def _answer(operation: str) -> StreamResponse:
@@ -136,16 +143,27 @@ def test_what_the_end_shows_anyway_is_not_sent() -> None:
 
 def test_the_service_is_left_alone_for_as_long_as_it_asks() -> None:
     at = Progress.begin("Nightly", 3)
-    spent = _shown(at).refused(60, now=100)
+    spent = _shown(at).refused(RateLimitError(429, None, 60), now=100)
     assert not is_due(at.updated(done=1), spent, 159)
     assert is_due(at.updated(done=1), spent, 160)
-    assert is_due(at.updated(done=1), _shown(at).refused(None, now=100), 100)
+    assert is_due(at.updated(done=1), _shown(at).refused(RateLimitError(429), now=100), 100)
 
 
 def test_a_start_that_failed_is_made_up_for_by_the_next_update() -> None:
     at = Progress.begin("Nightly", 12)
-    spent = Spent().tried(0).refused(None, 1)
+    spent = Spent().tried(0).refused(APITimeoutError(), 1)
     assert is_due(at, spent, 2)
+
+
+def test_an_update_has_no_type_so_that_it_starts_nothing_where_nothing_runs() -> None:
+    state = Progress.begin("Nightly", 3).state
+    assert as_update(state) == {name: state[name] for name in ("title", "number_of_steps", "current_step")}
+
+
+def test_what_is_refused_as_an_update_is_started_by_the_next_one() -> None:
+    at = Progress.begin("Nightly", 3)
+    assert _shown(at).refused(BadRequestError(400), 1).shown is None
+    assert _shown(at).refused(APITimeoutError(), 1).shown == at
 
 
 @pytest.mark.parametrize(
@@ -175,7 +193,7 @@ def test_a_new_activity_has_a_budget_of_its_own() -> None:
 
 def test_a_stream_that_ran_before_us_is_no_older_than_our_first_word() -> None:
     at = Progress.begin("Nightly", 3)
-    spent = Spent().tried(0).refused(None, 1).tried(9).delivered(at, _answer("updated"), 10)
+    spent = Spent().tried(0).refused(APITimeoutError(), 1).tried(9).delivered(at, _answer("updated"), 10)
     assert (spent.updates, spent.since) == (2, 10)
 
 
@@ -200,7 +218,7 @@ def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
             continue
         spent = spent.tried(now)
         if fate == "fails":
-            spent = spent.refused(None, now)
+            spent = spent.refused(APITimeoutError(), now)
             continue
         # What the service knows: it begins to count with the request that starts the activity.
         began = began if received else now
@@ -211,7 +229,7 @@ def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
             shown = at.state
             spent = spent.delivered(at, _answer("started" if received == 1 else "updated"), now)
         else:
-            spent = spent.refused(None, now)
+            spent = spent.refused(APITimeoutError(), now)
 
 
 @given(st.integers(1, 60), st.lists(st.integers(0, 5), max_size=100))

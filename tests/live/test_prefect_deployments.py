@@ -210,7 +210,7 @@ def test_a_run_is_shown_from_its_first_task_to_its_last(
     assert end["metadata"]["result"] == case.result
     assert end["content_state"].get("message", "").startswith(case.message)
     if name == "uncounted":
-        assert [state["type"] for state in shown] == ["progress"] * len(shown)
+        assert shown[0]["type"] == "progress"
         assert shown[-1]["subtitle"].endswith(" done")
         assert end["content_state"]["percentage"] == 100
         return
