@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow.sdk.bases.notifier import BaseNotifier
@@ -66,6 +66,7 @@ class _Call:
         stream_key: The stream.
         members: What to send.
         hook: Who sends it.
+        moves: What to send instead where it may only move a stream that is there; None where it may start one.
         pause: Seconds to wait before.
         deadline: The time on the monotonic clock by which all of it is over, or given up.
     """
@@ -73,6 +74,7 @@ class _Call:
     stream_key: str
     members: dict[str, Any]
     hook: ActivitySmithHook
+    moves: dict[str, Any] | None = None
     pause: float = 0.0
     deadline: float = 0.0
 
@@ -86,6 +88,16 @@ class _Call:
         if left < _TOO_SHORT_TO_TRY:
             raise TimeoutError("Airflow took all of its time to hand out the run's states and the connection")
         return core.RetryPolicy(max_retries=0, max_elapsed=left)
+
+    def tries(self) -> Iterator[tuple[dict[str, Any], bool]]:
+        """What to send, and whether it is the last try: what moves a stream, then what starts one that is lost.
+
+        A stream that does not run refuses what only moves it, so that an update which a slow service works on
+        after the end starts nothing (API contract).
+        """
+        if self.moves is not None:
+            yield self.moves, False
+        yield self.members, True
 
 
 class _Notifier(BaseNotifier):
@@ -237,7 +249,9 @@ class ActivitySmithEndStreamNotifier(_Notifier):
                 return None
             environment = self._environment(context)
             key, conn_id = self._rendered_names(context, environment)
-            pause = min(progress.seconds_on_its_way(context), seconds / 2)
+            # No update of a run moves a stream that is a task's own.
+            is_runs = self.stream_key is None or "reason" in context
+            pause = min(progress.seconds_on_its_way(context), seconds / 2) if is_runs else 0.0
         except Exception as error:
             self.log.error("The Live Activity stream %r was not ended: %s", self.stream_key, _words(error))
             return None
@@ -249,7 +263,7 @@ class ActivitySmithEndStreamNotifier(_Notifier):
             self.log.warning("The default picture is shown instead, since this is refused: %s", refused)
         left = max(seconds - pause - (time.monotonic() - started), min(seconds, _LEAST_SECONDS), _TOO_SHORT_TO_TRY)
         retry = dataclasses.replace(core.CALLBACK_RETRY, max_elapsed=left)
-        return _Call(key, members, ActivitySmithHook(conn_id, retry=retry), pause)
+        return _Call(key, members, ActivitySmithHook(conn_id, retry=retry), pause=pause)
 
     def _report(self, key: str, came_of_it: core.EndStreamResponse | Exception) -> None:
         self.log.log(*core.report(key, came_of_it))
@@ -328,7 +342,13 @@ class ActivitySmithStreamNotifier(_Notifier):
             call = self._plan(context, min(progress.UPDATE_SECONDS, _batch.share(began)))
             if call is not None:
                 with call.hook.get_conn() as client:
-                    client.with_retry(call.attempt()).stream(call.stream_key, **call.members)
+                    for members, is_last in call.tries():
+                        try:
+                            client.with_retry(call.attempt()).stream(call.stream_key, **members)
+                            break
+                        except core.BadRequestError:
+                            if is_last:
+                                raise
                 self._did(call)
         except Exception as error:
             self._could_not(error)
@@ -345,7 +365,13 @@ class ActivitySmithStreamNotifier(_Notifier):
             call = self._plan(context, progress.UPDATE_SECONDS)
             if call is not None:
                 async with await call.hook.get_async_conn() as client:
-                    await client.with_retry(call.attempt()).stream(call.stream_key, **call.members)
+                    for members, is_last in call.tries():
+                        try:
+                            await client.with_retry(call.attempt()).stream(call.stream_key, **members)
+                            break
+                        except core.BadRequestError:
+                            if is_last:
+                                raise
                 self._did(call)
         except Exception as error:
             self._could_not(error)
@@ -372,7 +398,9 @@ class ActivitySmithStreamNotifier(_Notifier):
         if state is None:
             return None
         members = dict(progress.members(context, options, state))
-        return _Call(key, members, ActivitySmithHook(conn_id), deadline=deadline)
+        starts = self.has_own_state or contexts.is_running(context)
+        moves = None if starts else {**members, "content_state": core.as_update(state)}
+        return _Call(key, members, ActivitySmithHook(conn_id), moves, deadline=deadline)
 
 
 def _may_show(context: Mapping[str, Any]) -> bool:

@@ -33,8 +33,9 @@ _FINE = 1000
 # How long after its restart a cleared run is one that starts: a task cannot know which others ran since then.
 _RESTARTED = timedelta(minutes=1)
 _FIRST_TO_BEGIN = timedelta(seconds=5)
-# Of tasks that fail at once none knows of the others, since Airflow posts a failure after its callbacks.
-_FAILURES_AT_ONCE = 3
+# Of tasks that fail at once none knows of the others, since Airflow posts a failure after its callbacks. The start,
+# nine segments and two of them are the 12 updates that iOS has room for.
+_FAILURES_AT_ONCE = 2
 _ACTIVE = ["running", "deferred", "up_for_reschedule"]
 _BEGUN = [*_ACTIVE, "up_for_retry", "success", "failed"]
 _NEEDS_SUCCESS = frozenset({"all_success", "none_failed", "none_failed_min_one_success"})
@@ -156,7 +157,7 @@ def begins_the_run(context: Mapping[str, Any]) -> bool:
         return is_time and ti.task_id in bar.begins and _is_first(context, bar)
     if contexts.map_index(ti) > 0 or not _waits_for_nothing(task):
         return False
-    if ti.task_id == next(one for one in contexts.order(dag) if _leads(dag.get_task(one))):
+    if ti.task_id == next((one for one in contexts.order(dag) if _leads(dag.get_task(one))), None):
         return True
     # The scheduler has settled the empty operators above it.
     return contexts.count(context, states=_BEGUN) <= 1 + len(task.get_flat_relative_ids(upstream=True))
@@ -209,7 +210,8 @@ def _leads(task: Any) -> bool:
 
 
 def _waits_for_nothing(task: Any) -> bool:
-    return all(_is_empty(above) and _waits_for_nothing(above) for above in task.upstream_list)
+    dag = task.dag
+    return all(_is_empty(dag.get_task(above)) for above in task.get_flat_relative_ids(upstream=True))
 
 
 def ends_a_segment(context: Mapping[str, Any], ended_as: core.Result) -> bool:
@@ -250,7 +252,7 @@ def state(context: Mapping[str, Any], options: Mapping[str, Any], ended_as: core
         ended_as: How the task instance ended; None if it goes on.
     """
     if "content_state" in options:
-        return options["content_state"]
+        return options["content_state"] if ended_as is None or _has_more_to_come(context, ended_as) else None
     title = core.shown_title(contexts.run_so_far(context), options)
     at = of_the_run(context, title, ended_as)
     if at is None:
@@ -280,10 +282,7 @@ def of_the_run(context: Mapping[str, Any], title: str, ended_as: core.Result | N
         ended_as: How the task instance ended; None if it has just begun.
     """
     dag, ti = context["dag"], context["task_instance"]
-    bar, states = bar_of(dag), dict(contexts.run_states(context))
-    if ended_as is not None and (states or contexts.map_index(ti) < 0):
-        # A failure is posted only after its callbacks.
-        states[contexts.state_key(ti)] = contexts.state_of(ti) if ended_as == "succeeded" else "failed"
+    bar, states = bar_of(dag), _states_now(context, ended_as)
     failed = _failed(dag, bar, states)
     if ended_as is not None and not _goes_on(dag, bar, states, failed):
         return None
@@ -292,6 +291,22 @@ def of_the_run(context: Mapping[str, Any], title: str, ended_as: core.Result | N
     if ended_as is None:
         return replace(at, step=ti.task_id if ti.task_id == next(iter(bar.begins), None) else None)
     return at if failed else replace(at, note=_said(bar, ti, states))
+
+
+def _states_now(context: Mapping[str, Any], ended_as: core.Result | None) -> dict[str, str]:
+    """The states of the run, with that of the task instance whose context it is."""
+    ti, states = context["task_instance"], dict(contexts.run_states(context))
+    if ended_as is not None and (states or contexts.map_index(ti) < 0):
+        # A failure is posted only after its callbacks.
+        states[contexts.state_key(ti)] = contexts.state_of(ti) if ended_as == "succeeded" else "failed"
+    return states
+
+
+def _has_more_to_come(context: Mapping[str, Any], ended_as: core.Result) -> bool:
+    """Whether the run goes on after a task instance that ended."""
+    dag, states = context["dag"], _states_now(context, ended_as)
+    bar = bar_of(dag)
+    return _goes_on(dag, bar, states, _failed(dag, bar, states))
 
 
 def _failed(dag: Any, bar: Bar, states: Mapping[str, str]) -> list[str]:

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
         live_members,
         shown_title,
     )
-    from activitysmith_integrations.core.progress import Progress
+    from activitysmith_integrations.core.progress import Progress, as_update
     from activitysmith_integrations.core.retry import CALLBACK_RETRY, RetryPolicy
     from activitysmith_integrations.core.segments import MAX_SEGMENTS, fold_steps
     from activitysmith_integrations.core.updates import Updates
@@ -125,6 +125,7 @@ __all__ = [
     "Updates",
     "ValueState",
     "WebhookAction",
+    "as_update",
     "check_options",
     "end_request",
     "fold_steps",
@@ -198,7 +199,7 @@ _ROOMS = {
         "live_members",
         "shown_title",
     ),
-    "progress": ("Progress",),
+    "progress": ("Progress", "as_update"),
     "retry": ("CALLBACK_RETRY", "RetryPolicy"),
     "segments": ("MAX_SEGMENTS", "fold_steps"),
     "updates": ("Updates",),
