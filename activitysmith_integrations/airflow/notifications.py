@@ -243,7 +243,8 @@ class ActivitySmithEndStreamNotifier(_Notifier):
             if ended_as is None:
                 self.log.info("Nothing is over yet, so the Live Activity stream goes on.")
                 return None
-            outcome = contexts.outcome(context, ended_as, of_the_run=self.stream_key is None)
+            is_left = self._is_left_to_the_dag(context, ended_as)
+            outcome = None if is_left else contexts.outcome(context, ended_as, of_the_run=self.stream_key is None)
             if outcome is None:
                 self.log.info("Other tasks of the run are not over, so the DAG's Live Activity stream goes on.")
                 return None
@@ -265,6 +266,19 @@ class ActivitySmithEndStreamNotifier(_Notifier):
         retry = dataclasses.replace(core.CALLBACK_RETRY, max_elapsed=left)
         return _Call(key, members, ActivitySmithHook(conn_id, retry=retry), pause=pause)
 
+    def _is_left_to_the_dag(self, context: Mapping[str, Any], ended_as: core.Result) -> bool:
+        """Whether a task's failure is no end yet: other tasks show on, and the DAG itself ends its stream."""
+        if self.stream_key is not None or "reason" in context or not hasattr(context.get("task_instance"), "task_id"):
+            return False
+        callbacks = progress.as_list(getattr(context["dag"], "on_failure_callback", None))
+        if not any(isinstance(callback, ActivitySmithEndStreamNotifier) for callback in callbacks):
+            return False
+        return (
+            ended_as != "succeeded"
+            and progress.is_shown(context["dag"])
+            and progress.has_more_to_come(context, ended_as)
+        )
+
     def _report(self, key: str, came_of_it: core.EndStreamResponse | Exception) -> None:
         self.log.log(*core.report(key, came_of_it))
 
@@ -284,7 +298,8 @@ class ActivitySmithStreamNotifier(_Notifier):
         stream_key: The stream; made from the DAG's id where left out. Templated.
         activitysmith_conn_id: The connection. Templated.
         content_state: A whole state of your own instead of the run's progress. It is sent whenever a task calls
-            this, so give it to a few tasks: iOS has room for 12 updates of a run of less than 24 minutes.
+            this and the run goes on, so give it to a few tasks: iOS has room for 12 updates of a run of less than
+            24 minutes.
         title: First line instead of the DAG's id.
         subtitle: Second line instead of what was done last; a failure is said all the same.
         action: A button.

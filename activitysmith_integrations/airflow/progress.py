@@ -252,7 +252,7 @@ def state(context: Mapping[str, Any], options: Mapping[str, Any], ended_as: core
         ended_as: How the task instance ended; None if it goes on.
     """
     if "content_state" in options:
-        return options["content_state"] if ended_as is None or _has_more_to_come(context, ended_as) else None
+        return options["content_state"] if ended_as is None or has_more_to_come(context, ended_as) else None
     title = core.shown_title(contexts.run_so_far(context), options)
     at = of_the_run(context, title, ended_as)
     if at is None:
@@ -302,8 +302,13 @@ def _states_now(context: Mapping[str, Any], ended_as: core.Result | None) -> dic
     return states
 
 
-def _has_more_to_come(context: Mapping[str, Any], ended_as: core.Result) -> bool:
-    """Whether the run goes on after a task instance that ended."""
+def has_more_to_come(context: Mapping[str, Any], ended_as: core.Result) -> bool:
+    """Whether the run goes on after a task instance that ended.
+
+    Args:
+        context: A normalized context of the task instance.
+        ended_as: How it ended.
+    """
     dag, states = context["dag"], _states_now(context, ended_as)
     bar = bar_of(dag)
     return _goes_on(dag, bar, states, _failed(dag, bar, states))
@@ -346,7 +351,7 @@ def _said(bar: Bar, ti: Any, states: Mapping[str, str]) -> str:
 
 def completed(outcome: core.RunOutcome, dag: Any) -> core.RunOutcome:
     """The outcome of a run, whose success completes the bar that its tasks have shown."""
-    if outcome.result != "succeeded" or outcome.steps_done != outcome.steps_total or not _is_shown(dag):
+    if outcome.result != "succeeded" or outcome.steps_done != outcome.steps_total or not is_shown(dag):
         return outcome
     total = bar_of(dag).total
     return replace(outcome, steps_done=total, steps_total=total)
@@ -362,7 +367,7 @@ def seconds_on_its_way(context: Mapping[str, Any], ended_at: datetime | None = N
         context: A normalized context of the run.
         ended_at: When it had no task to come any more; the end of the run where left out.
     """
-    if not _is_shown(context["dag"]):
+    if not is_shown(context["dag"]):
         return 0.0
     now = datetime.now(UTC)
     ended_at = ended_at or getattr(context["dag_run"], "end_date", None) or now
@@ -370,7 +375,8 @@ def seconds_on_its_way(context: Mapping[str, Any], ended_at: datetime | None = N
     return max(0.0, min(UPDATE_SECONDS, UPDATE_SECONDS - (now - ended_at).total_seconds()))
 
 
-def _is_shown(dag: Any) -> bool:
+def is_shown(dag: Any) -> bool:
+    """Whether tasks of a DAG show how far its runs are."""
     return any(_shows_progress(task) for task in getattr(dag, "tasks", ()))
 
 

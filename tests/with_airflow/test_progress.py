@@ -261,6 +261,23 @@ def test_a_failure_is_shown_while_other_tasks_go_on(sandbox: Sandbox) -> None:
     assert len(sent(sandbox)) == 3  # the end says the rest
 
 
+def test_a_failure_that_default_args_would_end_the_stream_for_is_left_to_the_dag_while_other_tasks_show_on(
+    sandbox: Sandbox,
+) -> None:
+    end = ActivitySmithEndStreamNotifier()
+    with DAG("nightly", schedule=None, tags=["activitysmith"], default_args={"on_failure_callback": end}) as dag:
+        _ = [BaseOperator(task_id="bad"), BaseOperator(task_id="slow"), BaseOperator(task_id="last")]
+    policy.dag_policy(dag)
+    run = Run(dag)
+    for name in ("bad", "slow", "last"):
+        run.begin(name)
+    end(run.context("bad", -1, "failed"))
+    assert sandbox.ends("nightly") == []
+    run.states |= {"slow": "success", "bad": "success"}
+    end(run.context("last", -1, "failed"))
+    assert len(sandbox.ends("nightly")) == 1
+
+
 def test_a_failure_that_stops_the_run_is_left_to_the_end(sandbox: Sandbox) -> None:
     run = Run(chained("extract", "check", "load", "publish"))
     run.do("extract")
