@@ -111,6 +111,18 @@ def test_a_slow_service_gets_no_update_after_the_end_though_the_last_tasks_end_t
     assert not {f"slow-{name}" for name in names} & set(sandbox.living())
 
 
+def test_updates_that_the_service_works_on_after_the_end_start_nothing(airflow: Airflow, sandbox: Sandbox) -> None:
+    sandbox.misbehave(times=100, stream_key="slow-late", method="PUT", late=7)
+    assert airflow.finished("progress_slow", airflow.trigger("progress_slow", name="late")) == "success"
+    ended(sandbox, "slow-late")
+    # Nobody waited for their answers, so the last of them come in after the end, and are refused.
+    eventually(lambda: requests(sandbox, "slow-late")[-1]["method"] == "PUT", "an update after the end")
+    found = requests(sandbox, "slow-late")
+    after = found[[request["method"] for request in found].index("DELETE") + 1 :]
+    assert {(request["status"], request["operation"]) for request in after} == {(400, None)}
+    assert "slow-late" not in sandbox.living()
+
+
 def test_no_stream_is_left_running_and_none_got_an_update_after_its_end(airflow: Airflow, sandbox: Sandbox) -> None:
     keys = {request["stream_key"] for request in sandbox.all_requests() if request["stream_key"].startswith("progress")}
     assert keys
