@@ -419,6 +419,21 @@ def test_empty_operators_stay_with_the_scheduler_and_what_follows_starts_the_str
     assert steps(sandbox) == [1, 2]
 
 
+@pytest.mark.skipif(EmptyOperator is None, reason="needs the standard provider")
+def test_the_start_is_found_behind_many_empty_operators_that_fork_and_join(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        above = EmptyOperator(task_id="begin")
+        for number in range(40):  # 2 ** 40 paths
+            join = EmptyOperator(task_id=f"join_{number}")
+            above >> [EmptyOperator(task_id=f"{side}_{number}") for side in ("left", "right")] >> join
+            above = join
+        above >> BaseOperator(task_id="extract") >> BaseOperator(task_id="load")
+    run = Run(dag)
+    run.states = {key: None if key in ("extract", "load") else "success" for key in run.states}
+    run.begin("extract")
+    assert [request["operation"] for request in sandbox.requests("PUT")] == ["started"]
+
+
 AGAIN = {"try_number": 2, "max_tries": 1}
 
 
