@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow.sdk.bases.notifier import BaseNotifier
@@ -66,7 +66,7 @@ class _Call:
         stream_key: The stream.
         members: What to send.
         hook: Who sends it.
-        moves: What to send instead where it may only move a stream that is there; None where it may start one.
+        otherwise: What to send if the service refuses that as a bad request.
         pause: Seconds to wait before.
         deadline: The time on the monotonic clock by which all of it is over, or given up.
     """
@@ -74,7 +74,7 @@ class _Call:
     stream_key: str
     members: dict[str, Any]
     hook: ActivitySmithHook
-    moves: dict[str, Any] | None = None
+    otherwise: dict[str, Any] | None = None
     pause: float = 0.0
     deadline: float = 0.0
 
@@ -88,16 +88,6 @@ class _Call:
         if left < _TOO_SHORT_TO_TRY:
             raise TimeoutError("Airflow took all of its time to hand out the run's states and the connection")
         return core.RetryPolicy(max_retries=0, max_elapsed=left)
-
-    def tries(self) -> Iterator[tuple[dict[str, Any], bool]]:
-        """What to send, and whether it is the last try: what moves a stream, then what starts one that is lost.
-
-        A stream that does not run refuses what only moves it, so that an update which a slow service works on
-        after the end starts nothing (API contract).
-        """
-        if self.moves is not None:
-            yield self.moves, False
-        yield self.members, True
 
 
 class _Notifier(BaseNotifier):
@@ -268,16 +258,12 @@ class ActivitySmithEndStreamNotifier(_Notifier):
 
     def _is_left_to_the_dag(self, context: Mapping[str, Any], ended_as: core.Result) -> bool:
         """Whether a task's failure is no end yet: other tasks show on, and the DAG itself ends its stream."""
-        if self.stream_key is not None or "reason" in context or not hasattr(context.get("task_instance"), "task_id"):
+        if self.stream_key is not None or "reason" in context or "deadline" in context or ended_as == "succeeded":
             return False
         callbacks = progress.as_list(getattr(context["dag"], "on_failure_callback", None))
         if not any(isinstance(callback, ActivitySmithEndStreamNotifier) for callback in callbacks):
             return False
-        return (
-            ended_as != "succeeded"
-            and progress.is_shown(context["dag"])
-            and progress.has_more_to_come(context, ended_as)
-        )
+        return progress.is_shown(context["dag"]) and progress.has_more_to_come(context, ended_as)
 
     def _report(self, key: str, came_of_it: core.EndStreamResponse | Exception) -> None:
         self.log.log(*core.report(key, came_of_it))
@@ -311,6 +297,7 @@ class ActivitySmithStreamNotifier(_Notifier):
         context: Airflow's own, for asynchronous callbacks.
     """
 
+    content_state: Mapping[str, Any] | None
     shows_progress = True
 
     names = rendering.STREAM_OPTIONS
@@ -344,7 +331,6 @@ class ActivitySmithStreamNotifier(_Notifier):
             "channels": channels,
         }
         super().__init__(stream_key, activitysmith_conn_id, context, options)
-        self.has_own_state = content_state is not None
 
     def notify(self, context: Context) -> None:
         """Show how far the run is, from a process that may wait.
@@ -357,13 +343,12 @@ class ActivitySmithStreamNotifier(_Notifier):
             call = self._plan(context, min(progress.UPDATE_SECONDS, _batch.share(began)))
             if call is not None:
                 with call.hook.get_conn() as client:
-                    for members, is_last in call.tries():
-                        try:
-                            client.with_retry(call.attempt()).stream(call.stream_key, **members)
-                            break
-                        except core.BadRequestError:
-                            if is_last:
-                                raise
+                    try:
+                        client.with_retry(call.attempt()).stream(call.stream_key, **call.members)
+                    except core.BadRequestError:
+                        if call.otherwise is None:
+                            raise
+                        client.with_retry(call.attempt()).stream(call.stream_key, **call.otherwise)
                 self._did(call)
         except Exception as error:
             self._could_not(error)
@@ -380,13 +365,12 @@ class ActivitySmithStreamNotifier(_Notifier):
             call = self._plan(context, progress.UPDATE_SECONDS)
             if call is not None:
                 async with await call.hook.get_async_conn() as client:
-                    for members, is_last in call.tries():
-                        try:
-                            await client.with_retry(call.attempt()).stream(call.stream_key, **members)
-                            break
-                        except core.BadRequestError:
-                            if is_last:
-                                raise
+                    try:
+                        await client.with_retry(call.attempt()).stream(call.stream_key, **call.members)
+                    except core.BadRequestError:
+                        if call.otherwise is None:
+                            raise
+                        await client.with_retry(call.attempt()).stream(call.stream_key, **call.otherwise)
                 self._did(call)
         except Exception as error:
             self._could_not(error)
@@ -404,7 +388,7 @@ class ActivitySmithStreamNotifier(_Notifier):
         deadline = time.monotonic() + seconds
         context = contexts.normalized(given)
         ended_as = None if contexts.is_running(context) else contexts.result(context)
-        if not (_may_show(context) and (self.has_own_state or _is_due(context, ended_as))):
+        if not (_may_show(context) and (self.content_state is not None or _is_due(context, ended_as))):
             return None
         environment = self._environment(context)
         key, conn_id = self._rendered_names(context, environment)
@@ -413,9 +397,13 @@ class ActivitySmithStreamNotifier(_Notifier):
         if state is None:
             return None
         members = dict(progress.members(context, options, state))
-        starts = self.has_own_state or contexts.is_running(context)
-        moves = None if starts else {**members, "content_state": core.as_update(state)}
-        return _Call(key, members, ActivitySmithHook(conn_id), moves, deadline=deadline)
+        hook = ActivitySmithHook(conn_id)
+        if self.content_state is not None or contexts.is_running(context):
+            return _Call(key, members, hook, deadline=deadline)
+        # A stream that does not run refuses what only moves it. At once, that means that its start was lost; after
+        # the end, where a slow service gets to it, that nothing is started.
+        moves = {**members, "content_state": core.as_update(state)}
+        return _Call(key, moves, hook, otherwise=members, deadline=deadline)
 
 
 def _may_show(context: Mapping[str, Any]) -> bool:

@@ -252,7 +252,8 @@ def state(context: Mapping[str, Any], options: Mapping[str, Any], ended_as: core
         ended_as: How the task instance ended; None if it goes on.
     """
     if "content_state" in options:
-        return options["content_state"] if ended_as is None or has_more_to_come(context, ended_as) else None
+        is_over = ended_as is not None and not has_more_to_come(context, ended_as)
+        return None if is_over else options["content_state"]
     title = core.shown_title(contexts.run_so_far(context), options)
     at = of_the_run(context, title, ended_as)
     if at is None:
@@ -303,12 +304,14 @@ def _states_now(context: Mapping[str, Any], ended_as: core.Result | None) -> dic
 
 
 def has_more_to_come(context: Mapping[str, Any], ended_as: core.Result) -> bool:
-    """Whether the run goes on after a task instance that ended.
+    """Whether the run goes on after a task instance that ended, or after its deadline.
 
     Args:
-        context: A normalized context of the task instance.
+        context: A normalized context of the task instance, or of the deadline.
         ended_as: How it ended.
     """
+    if "deadline" in context:
+        return True  # Airflow calls for a run that is late, and for none that is over
     dag, states = context["dag"], _states_now(context, ended_as)
     bar = bar_of(dag)
     return _goes_on(dag, bar, states, _failed(dag, bar, states))

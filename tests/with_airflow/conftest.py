@@ -33,7 +33,10 @@ def one_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """An empty sandbox, and a connection that leads to it."""
+    """An empty sandbox, a connection that leads to it, and the time that the callbacks of a process have."""
+    from activitysmith_integrations.airflow import notifications
+
     one_sandbox.behave()
+    monkeypatch.setattr(notifications, "_batch", notifications._Batch())
     monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", connection(one_sandbox.base_url, KEY))
     return one_sandbox

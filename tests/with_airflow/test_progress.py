@@ -434,6 +434,14 @@ def test_the_start_is_found_behind_many_empty_operators_that_fork_and_join(sandb
     assert [request["operation"] for request in sandbox.requests("PUT")] == ["started"]
 
 
+@pytest.mark.skipif(EmptyOperator is None, reason="needs the standard provider")
+def test_a_run_of_empty_operators_alone_is_shown_where_they_have_the_notifier(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        chain(EmptyOperator(task_id="begin"), EmptyOperator(task_id="end"))
+    Run(dag).do("begin")
+    assert [request["operation"] for request in sandbox.requests("PUT")] == ["started", "updated"]
+
+
 AGAIN = {"try_number": 2, "max_tries": 1}
 
 
@@ -572,6 +580,18 @@ def test_a_state_of_the_users_own_is_not_sent_for_a_task_that_goes_on_nor_for_a_
     run.begin("wait", _ti_context_from_server=SimpleNamespace(next_method="resume"))
     run.notifier({**run.context("load", -1, "success"), "reason": "success"})
     assert sent(sandbox) == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_state_of_the_users_own_is_sent_for_a_run_that_is_late(sandbox: Sandbox, kind: str) -> None:
+    notifier = ActivitySmithStreamNotifier("late", content_state={"type": "progress", "title": "late", "percentage": 5})
+    dag_run = {"dag_id": "nightly", "dag_run_id": "r1", "start_date": datetime.now(UTC).isoformat()}
+    context: Any = {"dag_run": dag_run, "deadline": {"id": "d1", "deadline_time": "x"}}
+    if kind == "sync":
+        notifier(context)
+    else:
+        asyncio.run(notifier.async_notify(context))
+    assert [state["title"] for state in sent(sandbox, "late")] == ["late"]
 
 
 def test_a_failure_is_said_whatever_the_subtitle(sandbox: Sandbox) -> None:
