@@ -1,155 +1,13 @@
 """The ActivitySmith stream API: clients, models, errors. Knows no engine.
 
-A name is loaded when it is first used, so that parsing a DAG file does not pay for what only sending needs.
+A name is loaded when it is first used, so that parsing a DAG file does not pay for what only sending needs. Type
+checkers and editors read ``__init__.pyi``, which ``tools/public_names.py`` writes from the table below.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from activitysmith_integrations.core.client import (
-        ActionInput,
-        ActivitySmithClient,
-        AlertInput,
-        AsyncActivitySmithClient,
-        EndStreamMembers,
-        MetadataInput,
-        StateInput,
-        StreamMembers,
-    )
-    from activitysmith_integrations.core.ending import nothing_left, plan, report
-    from activitysmith_integrations.core.errors import (
-        ActivitySmithError,
-        APIConnectionError,
-        APIStatusError,
-        APITimeoutError,
-        AuthenticationError,
-        BadRequestError,
-        BillingError,
-        InvalidRequestError,
-        InvalidResponseError,
-        NotFoundError,
-        PermissionDeniedError,
-        RateLimitError,
-        ServerError,
-    )
-    from activitysmith_integrations.core.keys import stream_key
-    from activitysmith_integrations.core.live import AsyncLiveActivity, LiveActivity
-    from activitysmith_integrations.core.models import (
-        AlertPayload,
-        AlertState,
-        Badge,
-        Color,
-        ContentState,
-        EndStreamRequest,
-        EndStreamResponse,
-        Icon,
-        Metric,
-        MetricsState,
-        OpenURLAction,
-        ProgressState,
-        SegmentedProgressState,
-        StatsState,
-        StreamRequest,
-        StreamResponse,
-        TimerState,
-        ValueState,
-        WebhookAction,
-    )
-    from activitysmith_integrations.core.outcome import (
-        EndOptions,
-        FailureForm,
-        Result,
-        RunOutcome,
-        SuccessForm,
-        check_options,
-        end_request,
-        live_members,
-        shown_title,
-    )
-    from activitysmith_integrations.core.progress import Progress, as_update
-    from activitysmith_integrations.core.retry import CALLBACK_RETRY, RetryPolicy
-    from activitysmith_integrations.core.segments import MAX_SEGMENTS, fold_steps
-    from activitysmith_integrations.core.updates import Updates
-
-__all__ = [
-    "CALLBACK_RETRY",
-    "MAX_SEGMENTS",
-    "APIConnectionError",
-    "APIStatusError",
-    "APITimeoutError",
-    "ActionInput",
-    "ActivitySmithClient",
-    "ActivitySmithError",
-    "AlertInput",
-    "AlertPayload",
-    "AlertState",
-    "AsyncActivitySmithClient",
-    "AsyncLiveActivity",
-    "AuthenticationError",
-    "BadRequestError",
-    "Badge",
-    "BillingError",
-    "Color",
-    "ContentState",
-    "EndOptions",
-    "EndStreamMembers",
-    "EndStreamRequest",
-    "EndStreamResponse",
-    "FailureForm",
-    "Icon",
-    "InvalidRequestError",
-    "InvalidResponseError",
-    "LiveActivity",
-    "MetadataInput",
-    "Metric",
-    "MetricsState",
-    "NotFoundError",
-    "OpenURLAction",
-    "PermissionDeniedError",
-    "Progress",
-    "ProgressState",
-    "RateLimitError",
-    "Result",
-    "RetryPolicy",
-    "RunOutcome",
-    "SegmentedProgressState",
-    "ServerError",
-    "StateInput",
-    "StatsState",
-    "StreamMembers",
-    "StreamRequest",
-    "StreamResponse",
-    "SuccessForm",
-    "TimerState",
-    "Updates",
-    "ValueState",
-    "WebhookAction",
-    "as_update",
-    "check_options",
-    "end_request",
-    "fold_steps",
-    "live_members",
-    "nothing_left",
-    "plan",
-    "report",
-    "shown_title",
-    "stream_key",
-]
-
-# Where each name lives; the same as the imports above, which only type checkers follow.
-_ROOMS = {
-    "client": (
-        "ActionInput",
-        "ActivitySmithClient",
-        "AlertInput",
-        "AsyncActivitySmithClient",
-        "EndStreamMembers",
-        "MetadataInput",
-        "StateInput",
-        "StreamMembers",
-    ),
-    "ending": ("nothing_left", "plan", "report"),
+_MODULES = {
+    "client": ("ActivitySmithClient", "AsyncActivitySmithClient"),
     "errors": (
         "ActivitySmithError",
         "APIConnectionError",
@@ -158,6 +16,7 @@ _ROOMS = {
         "AuthenticationError",
         "BadRequestError",
         "BillingError",
+        "ConfigurationError",
         "InvalidRequestError",
         "InvalidResponseError",
         "NotFoundError",
@@ -167,53 +26,48 @@ _ROOMS = {
     ),
     "keys": ("stream_key",),
     "live": ("AsyncLiveActivity", "LiveActivity"),
-    "models": (
+    "models.fields": ("Color",),
+    "models.requests": (
+        "ActionInput",
+        "AlertInput",
         "AlertPayload",
+        "EndStreamMembers",
+        "EndStreamRequest",
+        "MetadataInput",
+        "OpenURLAction",
+        "StateInput",
+        "StreamMembers",
+        "StreamRequest",
+        "WebhookAction",
+    ),
+    "models.responses": ("EndStreamResponse", "StreamResponse"),
+    "models.states": (
         "AlertState",
         "Badge",
-        "Color",
         "ContentState",
-        "EndStreamRequest",
-        "EndStreamResponse",
         "Icon",
         "Metric",
         "MetricsState",
-        "OpenURLAction",
         "ProgressState",
         "SegmentedProgressState",
         "StatsState",
-        "StreamRequest",
-        "StreamResponse",
         "TimerState",
         "ValueState",
-        "WebhookAction",
     ),
-    "outcome": (
-        "EndOptions",
-        "FailureForm",
-        "Result",
-        "RunOutcome",
-        "SuccessForm",
-        "check_options",
-        "end_request",
-        "live_members",
-        "shown_title",
-    ),
-    "progress": ("Progress", "as_update"),
-    "retry": ("CALLBACK_RETRY", "RetryPolicy"),
-    "segments": ("MAX_SEGMENTS", "fold_steps"),
-    "updates": ("Updates",),
+    "retry": ("RetryPolicy",),
+    "runs.outcome": ("EndOptions",),
 }
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-if not TYPE_CHECKING:  # a type checker would take any name for one that there is
+__all__ = sorted(_MODULE_OF)
 
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,130 +1,126 @@
 """The clients: the only lines that send or sleep. Every decision they take is in ``wire`` and ``retry``."""
 
+import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Required, Self, TypeAlias, TypedDict, TypeVar
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
+import httpcore
 import httpx
 from pydantic import SecretStr
 
-from activitysmith_integrations.core import retry as retrying
-from activitysmith_integrations.core import transport, wire
-from activitysmith_integrations.core.errors import ActivitySmithError, InvalidRequestError
-from activitysmith_integrations.core.models import (
-    AlertPayload,
-    AnyAction,
-    AnyState,
-    EndStreamResponse,
-    StreamResponse,
+from activitysmith_integrations.core import config, retry as retrying, wire
+from activitysmith_integrations.core.errors import (
+    ActivitySmithError,
+    APIStatusError,
+    APITimeoutError,
+    ConfigurationError,
+    InvalidRequestError,
+    RateLimitError,
 )
+from activitysmith_integrations.core.given_client import AsyncGivenClient, GivenClient
+from activitysmith_integrations.core.models.requests import (
+    EndStreamMembers,
+    EndStreamRequest,
+    StreamMembers,
+    StreamRequest,
+)
+from activitysmith_integrations.core.models.responses import EndStreamResponse, StreamResponse
 from activitysmith_integrations.core.retry import RetryPolicy
+from activitysmith_integrations.core.transport import AsyncTransport, Transport
 
 DEFAULT_TIMEOUT = 10.0
+SECONDS_FOR_PLACE = 3.0
 
-StateInput: TypeAlias = AnyState | Mapping[str, Any]
-ActionInput: TypeAlias = AnyAction | Mapping[str, Any]
-AlertInput: TypeAlias = AlertPayload | Mapping[str, Any]
-MetadataInput: TypeAlias = Mapping[str, str | int | float | bool]
+# Sockets count their waits in milliseconds of 32 bits, so they wait for 24 days at most. A day is enough.
+_MAX_STEP = 24 * 3600.0
 
+_TIMEOUTS = (httpcore.TimeoutException, httpx.TimeoutException, TimeoutError)
+_CONNECTION_FAILURES = (
+    *_TIMEOUTS,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpx.TransportError,
+    # What a connection that another thread closes raises in the middle of a call.
+    OSError,
+)
 
-class EndStreamMembers(TypedDict, total=False):
-    """The members of ``end_stream``, for functions that hand them on."""
-
-    content_state: StateInput | None
-    action: ActionInput | None
-    secondary_action: ActionInput | None
-    alert: AlertInput | None
-    tags: Sequence[str] | None
-    metadata: MetadataInput | None
-
-
-class StreamMembers(EndStreamMembers, total=False):
-    """The members of ``stream``, for functions that hand them on."""
-
-    content_state: Required[StateInput]  # type: ignore[misc]  # narrower than there: a start shows something
-    channels: Sequence[str] | None
-
-
-AnswerT = TypeVar("AnswerT", EndStreamResponse, StreamResponse)
-ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
-
-# What httpx raises for a connection, and the loop over the body when time is up.
-_CONNECTION_FAILURES = (httpx.TransportError, httpx.DecodingError, TimeoutError)
+GivenT = TypeVar("GivenT", GivenClient, AsyncGivenClient)
 
 
 @dataclass
-class _Budget:
-    """The time and the attempts of one call."""
+class _Call:
+    """One call: what to send, and what is left of its time and attempts."""
 
+    request: wire.WireRequest
     policy: RetryPolicy
     started: float
     attempts: int = 0
+    last_error: APIStatusError | None = None
 
     @property
     def deadline(self) -> float:
         return self.started + self.policy.max_elapsed
 
-    def next_attempt(self, timeout: float) -> httpx.Timeout:
-        """Count an attempt; the timeout of each of its steps."""
+    def attempt(self, timeout: float) -> float:
+        """Count an attempt; the seconds for each of its steps."""
         self.attempts += 1
-        return httpx.Timeout(max(min(timeout, self.deadline - time.monotonic()), 0.001))
+        return min(max(min(timeout, self.deadline - time.monotonic()), 0.001), _MAX_STEP)
 
-    def next_delay(self, error: ActivitySmithError) -> float | None:
-        """Seconds to wait before the next attempt, None to give up."""
+    def next_delay(self, error: ActivitySmithError) -> float:
+        """Seconds to wait before the next attempt.
+
+        Raises:
+            ActivitySmithError: There is none. The service's last answer says more than an attempt that the call's end
+                cut short.
+        """
+        delay = self._delay_after(error)
+        if delay is None:
+            is_cut_short = isinstance(error, APITimeoutError) and time.monotonic() >= self.deadline
+            raise self.last_error if is_cut_short and self.last_error else error
+        self.last_error = error if isinstance(error, APIStatusError) else None
+        return delay
+
+    def _delay_after(self, error: ActivitySmithError) -> float | None:
+        # A place among the account's Live Activities is not free a second later, and each attempt costs a request.
+        needs_place = isinstance(error, RateLimitError) and error.is_activity_limit
         return retrying.next_delay(
             self.policy,
-            retryable=error.retryable,
-            retry_after=error.retry_after,
+            retryable=error.retryable and (self.policy.waits_for_place or not needs_place),
+            retry_after=max(error.retry_after or 0.0, SECONDS_FOR_PLACE) if needs_place else error.retry_after,
             attempts=self.attempts,
             elapsed=time.monotonic() - self.started,
             jitter=random.random(),
         )
 
 
-@dataclass
-class _Call(Generic[AnswerT]):
-    """One call: what to send, how to read the answer, what is left of its time."""
-
-    request: httpx.Request
-    read: Callable[[httpx.Response, bytes], AnswerT]
-    budget: _Budget
-
-    def attempt(self, timeout: float) -> httpx.Request:
-        """The request for the next attempt, with that attempt's timeouts."""
-        self.request.extensions = {"timeout": self.budget.next_attempt(timeout).as_dict()}
-        return self.request
-
-
-class _Client(Generic[ClientT]):
-    """What both clients are made of: options, requests and connections."""
+class _Client(Generic[GivenT]):
+    """What both clients have in common: options, requests and answers."""
 
     def __init__(
         self,
-        api_key: str | SecretStr | None,
+        api_key: SecretStr | None,
         base_url: str | None,
         timeout: float,
         retry: RetryPolicy,
-        http_client: ClientT | None,
-        make_http_client: Callable[..., ClientT],
+        given_client: GivenT | None,
     ) -> None:
-        self._endpoint = wire.resolve_endpoint(api_key, base_url)
+        self._endpoint = config.resolve_endpoint(api_key, base_url)
         retrying.check_seconds("timeout", timeout)
         if timeout == 0:
-            raise ValueError("timeout: 0 seconds leave no time for a single step")
+            raise ConfigurationError(("timeout", "0 seconds leave no time for a single step"))
         self._timeout = timeout
-        self._retry = retry
-        self._given_http_client: ClientT | None = http_client
-        self._make_http_client: Callable[..., ClientT] = make_http_client
-        # By process: after a fork the parent's connections must stay open, and out of use.
-        self._own_http_clients: dict[int, ClientT] = {}
+        self._retry = _check_retry(retry)
+        self._given: GivenT | None = given_client
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self._endpoint.base_url!r})"
+        # Tracebacks show an instance whose construction failed, too.
+        endpoint = getattr(self, "_endpoint", None)
+        return f"{type(self).__name__}(base_url={endpoint.base_url!r})" if endpoint else f"{type(self).__name__}(...)"
 
     @property
     def base_url(self) -> str:
@@ -132,52 +128,44 @@ class _Client(Generic[ClientT]):
         return self._endpoint.base_url
 
     def with_retry(self, retry: RetryPolicy) -> Self:
-        """The same client with another patience; the two share their connections.
+        """The same client with another retry policy; the two share their connections.
 
         Args:
             retry: How often and how long its calls repeat themselves.
+
+        Raises:
+            ConfigurationError: It is no policy.
         """
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__, _retry=retry)
+        twin.__dict__.update(self.__dict__, _retry=_check_retry(retry))
         return twin
 
     def __getstate__(self) -> None:
         raise TypeError(f"{type(self).__name__} holds an API key and connections; make one where it is used")
 
-    def _http_client(self) -> ClientT:
-        if self._given_http_client is not None:
-            return self._given_http_client
-        client = self._own_http_clients.get(os.getpid())
-        if client is not None:
-            return client
-        try:
-            # Plain http:// is for this machine only, and a proxy is another machine.
-            made = self._make_http_client(local=self.base_url.startswith("http:"))
-        except (ImportError, ValueError) as error:
-            raise InvalidRequestError(("HTTPS_PROXY, ALL_PROXY", f"cannot be used: {error}")) from None
-        # Of two threads that get here together, both use the one that came first.
-        return self._own_http_clients.setdefault(os.getpid(), made)
+    def _call(self, stream_key: str, request: EndStreamRequest | StreamRequest) -> _Call:
+        if not isinstance(request, (EndStreamRequest, StreamRequest)):
+            raise InvalidRequestError(
+                ("request", f"must be an EndStreamRequest or a StreamRequest, not {type(request).__name__}")
+            )
+        return _Call(wire.build_request(self._endpoint, stream_key, request), self._retry, time.monotonic())
 
-    def _take_own_http_client(self) -> ClientT | None:
-        """The connections to close, if any were made in this process."""
-        return self._own_http_clients.pop(os.getpid(), None)
-
-    def _end_stream(self, stream_key: str, members: Mapping[str, Any]) -> _Call[EndStreamResponse]:
-        return self._call(wire.end_stream_request(self._endpoint, stream_key, members), EndStreamResponse)
-
-    def _stream(self, stream_key: str, members: Mapping[str, Any]) -> _Call[StreamResponse]:
-        return self._call(wire.stream_request(self._endpoint, stream_key, members), StreamResponse)
-
-    def _call(self, request: httpx.Request, answer: type[AnswerT]) -> _Call[AnswerT]:
-        read = partial(wire.read_answer, self._endpoint, answer=answer)
-        return _Call(request, read, _Budget(self._retry, time.monotonic()))
+    def _failure(self, error: Exception) -> tuple[ActivitySmithError, Exception | None]:
+        return wire.connection_error(self._endpoint, error, is_timeout=isinstance(error, _TIMEOUTS))
 
 
-class ActivitySmithClient(_Client[httpx.Client]):
+def _check_retry(retry: Any) -> RetryPolicy:
+    if not isinstance(retry, RetryPolicy):
+        raise ConfigurationError(("retry", f"must be a RetryPolicy, not {type(retry).__name__}"))
+    return retry
+
+
+class ActivitySmithClient(_Client[GivenClient]):
     """Ends, starts and updates streams.
 
     One client keeps its connections for many calls, is safe to share between threads, and goes on working
-    in a forked child.
+    in a forked child. A signal handler must not use it, since the locks of httpcore's pools are not reentrant;
+    ``advance`` and ``update`` of a :class:`~activitysmith_integrations.core.LiveActivity` may be called there.
 
     Args:
         api_key: The API key; the environment variable ``ACTIVITYSMITH_API_KEY`` by default.
@@ -185,11 +173,15 @@ class ActivitySmithClient(_Client[httpx.Client]):
             default. Plain ``http://`` only to this machine.
         timeout: Seconds for each step of one attempt (connecting, writing, each read).
         retry: How often and how long a call repeats itself; its ``max_elapsed`` bounds a call as a whole.
-        http_client: Your own httpx client, for proxies or tests. It stays yours to close, and its
-            transport decides how closely a stalled read keeps to the call's time.
+        http_client: Your own httpx client, for proxies or tests. Its headers, cookies, event hooks and transport
+            count, and where both name a header this client's wins; redirects are not followed, and its auth is not
+            used. It stays yours to close, and its transport decides how closely a stalled read keeps to the call's
+            time. Each process needs one of its own: httpx's connections are not to be used on both sides of a fork.
 
     Raises:
-        InvalidRequestError: There is no key, or the key or the base URL cannot be used.
+        ConfigurationError: There is no key, or an argument or a variable of the environment cannot be used. The proxy
+            (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and the certificates (``SSL_CERT_FILE``,
+            ``SSL_CERT_DIR``) are looked at with the first call.
 
     Examples:
         >>> with ActivitySmithClient() as client:  # doctest: +SKIP
@@ -205,30 +197,18 @@ class ActivitySmithClient(_Client[httpx.Client]):
         retry: RetryPolicy = RetryPolicy(),
         http_client: httpx.Client | None = None,
     ) -> None:
-        super().__init__(api_key, base_url, timeout, retry, http_client, transport.sync_client)
+        api_key = config.hide(api_key)
+        given_client = None if http_client is None else GivenClient(http_client)
+        super().__init__(api_key, base_url, timeout, retry, given_client)
+        # By process: after a fork the parent's connections must stay open, and out of use.
+        self._transports: dict[int, Transport] = {}
 
-    def end_stream(
-        self,
-        stream_key: str,
-        *,
-        content_state: StateInput | None = None,
-        action: ActionInput | None = None,
-        secondary_action: ActionInput | None = None,
-        alert: AlertInput | None = None,
-        tags: Sequence[str] | None = None,
-        metadata: MetadataInput | None = None,
-    ) -> EndStreamResponse:
+    def end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> EndStreamResponse:
         """End a stream, with an optional last state to show. Ending it again is no error.
 
         Args:
             stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
-            content_state: The last state; the latest one that the service knows where left out. iOS shows it
-                for two minutes unless its ``auto_dismiss_minutes`` or ``auto_dismiss_seconds`` say otherwise.
-            action: A button.
-            secondary_action: A second button, for alert, progress, segmented_progress and value.
-            alert: A notification with sound and banner.
-            tags: Strings of 1 to 64 characters that the history can be filtered by.
-            metadata: Strings, finite numbers and booleans for the history; ``{}`` clears what was there.
+            members: The members of :class:`~activitysmith_integrations.core.EndStreamRequest`.
 
         Raises:
             InvalidRequestError: The key or a member breaks a rule of the API; nothing was sent.
@@ -237,31 +217,14 @@ class ActivitySmithClient(_Client[httpx.Client]):
             APIConnectionError: No answer arrived within the time allowed.
             InvalidResponseError: The answer made no sense.
         """
-        return self._run(self._end_stream(stream_key, _members(locals())))
+        return self.send(stream_key, EndStreamRequest(**members))
 
-    def stream(
-        self,
-        stream_key: str,
-        *,
-        content_state: StateInput,
-        action: ActionInput | None = None,
-        secondary_action: ActionInput | None = None,
-        alert: AlertInput | None = None,
-        tags: Sequence[str] | None = None,
-        metadata: MetadataInput | None = None,
-        channels: Sequence[str] | None = None,
-    ) -> StreamResponse:
+    def stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> StreamResponse:
         """Start a stream, or update it.
 
         Args:
             stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
-            content_state: The state to show now; the first one of a stream names its ``type``.
-            action: A button.
-            secondary_action: A second button, for alert, progress, segmented_progress and value.
-            alert: A notification with sound and banner.
-            tags: Strings of 1 to 64 characters; left out keeps the stream's, ``[]`` clears them.
-            metadata: Strings, finite numbers and booleans; left out keeps the stream's, ``{}`` clears it.
-            channels: Slugs of the channels whose members see it; the key's scope decides where left out.
+            members: The members of :class:`~activitysmith_integrations.core.StreamRequest`.
 
         Raises:
             InvalidRequestError: The key or a member breaks a rule of the API; nothing was sent.
@@ -271,42 +234,46 @@ class ActivitySmithClient(_Client[httpx.Client]):
             APIConnectionError: No answer arrived within the time allowed.
             InvalidResponseError: The answer made no sense.
         """
-        return self._run(self._stream(stream_key, _members(locals())))
+        return self.send(stream_key, StreamRequest(**members))
 
-    def _run(self, call: _Call[AnswerT]) -> AnswerT:
+    @overload
+    def send(self, stream_key: str, request: EndStreamRequest) -> EndStreamResponse: ...
+
+    @overload
+    def send(self, stream_key: str, request: StreamRequest) -> StreamResponse: ...
+
+    def send(self, stream_key: str, request: Any) -> Any:
+        """Send a request that was built before, as :meth:`end_stream` and :meth:`stream` do, which say what is raised.
+
+        Args:
+            stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
+            request: The request.
+        """
+        call = self._call(stream_key, request)
         while True:
             try:
-                response, content = self._send(call.attempt(self._timeout), call.budget.deadline)
-                return call.read(response, content)
+                return wire.read_answer(self._endpoint, request, self._attempt(call))
             except ActivitySmithError as error:
-                delay = call.budget.next_delay(error)
-                if delay is None:
-                    raise
+                delay = call.next_delay(error)
             time.sleep(delay)
 
-    def _send(self, request: httpx.Request, deadline: float) -> tuple[httpx.Response, bytes]:
+    def _attempt(self, call: _Call) -> wire.WireResponse:
         try:
-            with transport.deadline(deadline):
-                response = self._http_client().send(request, stream=True, auth=None, follow_redirects=False)
-                try:
-                    wire.refuse_oversized(wire.announced_size(response))
-                    content = bytearray()
-                    for chunk in response.iter_bytes():
-                        content += chunk
-                        wire.refuse_oversized(len(content))
-                        wire.refuse_late(deadline)
-                    return response, bytes(content)
-                finally:
-                    response.close()
+            return (self._given or self._transport()).send(call.request, call.attempt(self._timeout), call.deadline)
         except _CONNECTION_FAILURES as error:
-            failure, cause = wire.connection_error(self._endpoint, error)
+            failure, cause = self._failure(error)
             raise failure from cause
 
+    def _transport(self) -> Transport:
+        found = self._transports.get(os.getpid())
+        # Of two threads that get here together, both use the one that came first.
+        return found or self._transports.setdefault(os.getpid(), Transport(self._endpoint))
+
     def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        client = self._take_own_http_client()
-        if client is not None:
-            client.close()
+        """Close the connections. Calls that are under way keep theirs to their end, and the next one opens new ones."""
+        transport = self._transports.pop(os.getpid(), None)
+        if transport is not None:
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -317,20 +284,20 @@ class ActivitySmithClient(_Client[httpx.Client]):
         self.close()
 
 
-class AsyncActivitySmithClient(_Client[httpx.AsyncClient]):
-    """As :class:`ActivitySmithClient`, for asyncio: same arguments, same meanings, same errors.
+class AsyncActivitySmithClient(_Client[AsyncGivenClient]):
+    """:class:`ActivitySmithClient` for asyncio: the same arguments, meanings and errors.
 
-    Its connections belong to the event loop of its first call; make one for each loop.
+    Each event loop has connections of its own, which :meth:`aclose` closes for the loop that it runs in.
 
     Args:
-        api_key: As there.
-        base_url: As there.
-        timeout: As there.
-        retry: As there.
-        http_client: Your own httpx client; it stays yours to close.
+        api_key: The API key; the environment variable ``ACTIVITYSMITH_API_KEY`` by default.
+        base_url: Where the API is; ``ACTIVITYSMITH_BASE_URL``, then ``https://activitysmith.com/api`` by default.
+        timeout: Seconds for each step of one attempt (connecting, writing, each read).
+        retry: How often and how long a call repeats itself.
+        http_client: Your own httpx client, for the one event loop that it is used in; it stays yours to close.
 
     Raises:
-        InvalidRequestError: There is no key, or the key or the base URL cannot be used.
+        ConfigurationError: There is no key, or an argument or a variable of the environment cannot be used.
     """
 
     def __init__(
@@ -342,73 +309,57 @@ class AsyncActivitySmithClient(_Client[httpx.AsyncClient]):
         retry: RetryPolicy = RetryPolicy(),
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
-        super().__init__(api_key, base_url, timeout, retry, http_client, transport.async_client)
+        api_key = config.hide(api_key)
+        given_client = None if http_client is None else AsyncGivenClient(http_client)
+        super().__init__(api_key, base_url, timeout, retry, given_client)
+        self._transports: dict[asyncio.AbstractEventLoop, AsyncTransport] = {}
 
-    async def end_stream(
-        self,
-        stream_key: str,
-        *,
-        content_state: StateInput | None = None,
-        action: ActionInput | None = None,
-        secondary_action: ActionInput | None = None,
-        alert: AlertInput | None = None,
-        tags: Sequence[str] | None = None,
-        metadata: MetadataInput | None = None,
-    ) -> EndStreamResponse:
-        """As :meth:`ActivitySmithClient.end_stream`."""
-        return await self._run(self._end_stream(stream_key, _members(locals())))
+    async def end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> EndStreamResponse:
+        """End a stream; see :meth:`ActivitySmithClient.end_stream`."""
+        return await self.send(stream_key, EndStreamRequest(**members))
 
-    async def stream(
-        self,
-        stream_key: str,
-        *,
-        content_state: StateInput,
-        action: ActionInput | None = None,
-        secondary_action: ActionInput | None = None,
-        alert: AlertInput | None = None,
-        tags: Sequence[str] | None = None,
-        metadata: MetadataInput | None = None,
-        channels: Sequence[str] | None = None,
-    ) -> StreamResponse:
-        """As :meth:`ActivitySmithClient.stream`."""
-        return await self._run(self._stream(stream_key, _members(locals())))
+    async def stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> StreamResponse:
+        """Start a stream, or update it; see :meth:`ActivitySmithClient.stream`."""
+        return await self.send(stream_key, StreamRequest(**members))
 
-    async def _run(self, call: _Call[AnswerT]) -> AnswerT:
+    @overload
+    async def send(self, stream_key: str, request: EndStreamRequest) -> EndStreamResponse: ...
+
+    @overload
+    async def send(self, stream_key: str, request: StreamRequest) -> StreamResponse: ...
+
+    async def send(self, stream_key: str, request: Any) -> Any:
+        """Send a request that was built before; see :meth:`ActivitySmithClient.send`."""
+        call = self._call(stream_key, request)
         while True:
             try:
-                response, content = await self._send(call.attempt(self._timeout), call.budget.deadline)
-                return call.read(response, content)
+                return wire.read_answer(self._endpoint, request, await self._attempt(call))
             except ActivitySmithError as error:
-                delay = call.budget.next_delay(error)
-                if delay is None:
-                    raise
-            import asyncio  # loaded anyhow where this runs; a script that ends one stream does without
-
+                delay = call.next_delay(error)
             await asyncio.sleep(delay)
 
-    async def _send(self, request: httpx.Request, deadline: float) -> tuple[httpx.Response, bytes]:
+    async def _attempt(self, call: _Call) -> wire.WireResponse:
         try:
-            with transport.deadline(deadline):
-                response = await self._http_client().send(request, stream=True, auth=None, follow_redirects=False)
-                try:
-                    wire.refuse_oversized(wire.announced_size(response))
-                    content = bytearray()
-                    async for chunk in response.aiter_bytes():
-                        content += chunk
-                        wire.refuse_oversized(len(content))
-                        wire.refuse_late(deadline)
-                    return response, bytes(content)
-                finally:
-                    await response.aclose()
+            transport = self._given or self._transport()
+            return await transport.send(call.request, call.attempt(self._timeout), call.deadline)
         except _CONNECTION_FAILURES as error:
-            failure, cause = wire.connection_error(self._endpoint, error)
+            failure, cause = self._failure(error)
             raise failure from cause
 
+    def _transport(self) -> AsyncTransport:
+        loop = asyncio.get_running_loop()
+        for other in [other for other in self._transports if other.is_closed()]:
+            del self._transports[other]
+        found = self._transports.get(loop)
+        if found is None or not found.is_usable:
+            found = self._transports[loop] = AsyncTransport(self._endpoint)
+        return found
+
     async def aclose(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        client = self._take_own_http_client()
-        if client is not None:
-            await client.aclose()
+        """Close the connections of this event loop, as :meth:`ActivitySmithClient.close` does."""
+        transport = self._transports.pop(asyncio.get_running_loop(), None)
+        if transport is not None:
+            await transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -417,8 +368,3 @@ class AsyncActivitySmithClient(_Client[httpx.AsyncClient]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _members(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The body's members out of a method's ``locals()``: all of its arguments but these two."""
-    return {name: value for name, value in arguments.items() if name not in ("self", "stream_key")}

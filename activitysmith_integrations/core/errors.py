@@ -1,7 +1,8 @@
 """Everything that can go wrong, as one tree.
 
 ActivitySmithError
-├── InvalidRequestError            refused here, nothing was sent (also a ValueError)
+├── ConfigurationError             the client cannot be set up, nothing was sent (also a ValueError)
+├── InvalidRequestError            the call breaks a rule of the API, nothing was sent (also a ValueError)
 ├── APIConnectionError             no answer arrived
 │   └── APITimeoutError            ... within the time allowed
 ├── APIStatusError                 the service answered with an error status
@@ -14,14 +15,16 @@ ActivitySmithError
 │   └── ServerError                5xx
 └── InvalidResponseError           a success status whose body makes no sense
 
-All of them survive pickling, which both engines do to exceptions on their way between processes.
+All of them survive pickling: both engines hand exceptions from process to process.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 _RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+_MAX_PROBLEMS = 10
 _MAX_QUOTED = 300
+_MAX_VALUE = 100
 _MAX_KEPT = 2000
 
 
@@ -37,12 +40,11 @@ class ActivitySmithError(Exception):
     retry_after: float | None = None
 
 
-class InvalidRequestError(ActivitySmithError, ValueError):
-    """The call breaks a rule of the API and was refused before anything was sent.
+class _InvalidInputError(ActivitySmithError, ValueError):
+    """What a caller gave cannot be used.
 
     Args:
-        problems: One ``(member, rule)`` pair for each broken rule. The member is a dotted path such
-            as ``content_state.metrics.0.label``; it is empty where the rule concerns the whole.
+        problems: One ``(name, problem)`` pair for each fault.
     """
 
     def __init__(self, *problems: tuple[str, str]) -> None:
@@ -50,15 +52,35 @@ class InvalidRequestError(ActivitySmithError, ValueError):
         self.problems = problems
 
     def __str__(self) -> str:
-        return "; ".join(f"{member}: {rule}" if member else rule for member, rule in self.problems)
+        shown = [f"{name}: {problem}" if name else problem for name, problem in self.problems[:_MAX_PROBLEMS]]
+        more = len(self.problems) - len(shown)
+        return "; ".join([*shown, *([f"and {more} more"] if more else [])])
 
-    def within(self, prefix: str) -> "InvalidRequestError":
-        """The same problems, seen from an enclosing member.
+    def within(self, prefix: str) -> Self:
+        """The same problems, seen from what encloses them.
 
         Args:
-            prefix: The path of the enclosing member.
+            prefix: The name of the enclosing member or setting.
         """
-        return InvalidRequestError(*((join_path(prefix, member), rule) for member, rule in self.problems))
+        return type(self)(*((join_path(prefix, name), problem) for name, problem in self.problems))
+
+
+class ConfigurationError(_InvalidInputError):
+    """A client cannot be set up with what the arguments and the environment say.
+
+    Args:
+        problems: One ``(setting, problem)`` pair for each fault. The setting is the argument, such as ``base_url``,
+            or the environment variable, such as ``SSL_CERT_FILE``.
+    """
+
+
+class InvalidRequestError(_InvalidInputError):
+    """The call breaks a rule of the API and was refused before anything was sent.
+
+    Args:
+        problems: One ``(member, rule)`` pair for each broken rule. The member is a dotted path such
+            as ``content_state.metrics.0.label``; it is empty where the rule concerns the whole.
+    """
 
 
 class APIConnectionError(ActivitySmithError):
@@ -92,13 +114,13 @@ class APIStatusError(ActivitySmithError):
 
     def __str__(self) -> str:
         parts = [f"ActivitySmith answered {self.status_code}"]
-        said = _said(self.body)
-        if said:
-            parts[0] += f" ({said})"
+        message = _message(self.body)
+        if message:
+            parts[0] += f" ({message})"
         if self.hint:
             parts.append(self.hint)
         if isinstance(self.body, Mapping) and isinstance(self.body.get("upgrade_url"), str):
-            parts.append(f"See {self.body['upgrade_url']}")
+            parts.append(f"See {on_one_line(self.body['upgrade_url'])}")
         if self.retry_after is not None:
             parts.append(f"The service asks to wait {self.retry_after:.0f} s")
         return ". ".join(part.rstrip(".") for part in parts) + "."
@@ -138,6 +160,7 @@ class NotFoundError(APIStatusError):
     Attributes:
         from_service: Whether the answer reads like the service's own. Another one comes from a wrong address,
             and says nothing of a stream.
+        has_no_recipients: Whether it is nobody's phone that was not found, rather than the stream.
     """
 
     hint = "Check the stream key, and that the API key's account is the one that started the stream"
@@ -145,14 +168,29 @@ class NotFoundError(APIStatusError):
     def __init__(self, status_code: int = 404, body: Any = None, retry_after: float | None = None) -> None:
         super().__init__(status_code, body, retry_after)
         self.from_service = isinstance(self.body, Mapping) and not {"error", "message"}.isdisjoint(self.body)
+        self.has_no_recipients = self.from_service and _RECIPIENTS in self.body
         if not self.from_service:
-            self.hint = "That is not how ActivitySmith says it; check that base_url is the address of its API"
-        elif _RECIPIENTS in self.body:
+            self.hint = "The answer is not ActivitySmith's; check that base_url is the address of its API"
+        elif self.has_no_recipients:
             self.hint = "Pair an iPhone with the account and let the app show Live Activities, or check the channels"
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests a minute, or too many concurrent Live Activities."""
+    """429: too many requests a minute, or too many concurrent Live Activities.
+
+    Attributes:
+        is_activity_limit: Whether it is the number of Live Activities, which changes only once one of them ends.
+    """
+
+    def __init__(self, status_code: int = 429, body: Any = None, retry_after: float | None = None) -> None:
+        super().__init__(status_code, body, retry_after)
+        limit, active = (body.get("limit"), body.get("active")) if isinstance(body, Mapping) else (None, None)
+        self.is_activity_limit = active is not None
+        if self.is_activity_limit:
+            places = f"{active} of its {limit}" if isinstance(active, int) and isinstance(limit, int) else "all of its"
+            self.hint = f"The account shows {places} Live Activities already; there is a place once one of them ends"
+        else:
+            self.hint = "The account's requests of this minute are used up"
 
 
 class ServerError(APIStatusError):
@@ -160,7 +198,7 @@ class ServerError(APIStatusError):
 
 
 class InvalidResponseError(ActivitySmithError):
-    """A success status whose body is not the documented answer."""
+    """A success status without the documented answer of a success."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {
@@ -179,18 +217,48 @@ def status_error(status_code: int, body: Any, retry_after: float | None) -> APIS
     return _BY_STATUS.get(status_code, default)(status_code, body, retry_after)
 
 
+def may_have_arrived(error: BaseException | None) -> bool:
+    """Whether the service may have done what it was asked although the call failed: no answer, or none to rely on."""
+    return isinstance(error, (APIConnectionError, InvalidResponseError, ServerError))
+
+
 def join_path(*members: str) -> str:
     """One dotted path from members of which some may be empty."""
     return ".".join(member for member in members if member)
 
 
-def _said(body: Any) -> str:
-    """What the service said, on one line and no longer than a log line should be."""
+def error_text(error: BaseException) -> str:
+    """An error on one line; ours in its own words, others with their class in front."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception of the user's own, which may fail to say what it is
+        text = ""
+    if isinstance(error, ActivitySmithError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def quoted(value: object) -> str:
+    """A value as a message shows it: cut, and of an object of the user's own that cannot say what it is, its class."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
+
+
+def _message(body: Any) -> str:
+    """The service's error text, on one line and no longer than a log line should be."""
     if isinstance(body, Mapping):
-        said = ": ".join(
+        text = ": ".join(
             value for value in (body.get("error"), body.get("message")) if isinstance(value, str) and value
         )
     else:
-        said = body if isinstance(body, str) else ""
-    said = " ".join(said.split())
-    return said if len(said) <= _MAX_QUOTED else said[: _MAX_QUOTED - 1] + "…"
+        text = body if isinstance(body, str) else ""
+    return on_one_line(text)
+
+
+def on_one_line(text: str) -> str:
+    """A text as a log line quotes it: on one line, and cut."""
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…"

@@ -2,104 +2,47 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+import time
+from collections.abc import Generator, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, SupportsIndex, Unpack
 
-from activitysmith_integrations.core import ending, outcome, wire
 from activitysmith_integrations.core.client import ActivitySmithClient, AsyncActivitySmithClient
-from activitysmith_integrations.core.models import EndStreamRequest, EndStreamResponse
-from activitysmith_integrations.core.outcome import EndOptions, Result, RunOutcome
-from activitysmith_integrations.core.progress import Progress
-from activitysmith_integrations.core.retry import CALLBACK_RETRY
-from activitysmith_integrations.core.updates import AsyncUpdates, Updates
+from activitysmith_integrations.core.retry import DEFAULT_PATIENCE
+from activitysmith_integrations.core.runs.block import Block
+from activitysmith_integrations.core.runs.ending import async_end_stream, end_stream
+from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_interrupted_end, line_of_unshown_end
+from activitysmith_integrations.core.runs.outcome import EndOptions
+from activitysmith_integrations.core.runs.sender import AsyncUpdateSender, UpdateSender
+from activitysmith_integrations.core.runs.termination import AsyncTermination, Termination
 
 _log = logging.getLogger(__name__)
 
 
-class _Activity:
-    """What both colours decide alike."""
-
-    _updates: Updates | AsyncUpdates
-
-    def __init__(
-        self, stream_key: str, steps: Sequence[str] | int | None, url: str | None, options: EndOptions
-    ) -> None:
-        self._key = wire.check_stream_key(stream_key)
-        self._options = options
-        self._outcome = RunOutcome(self._key, "succeeded", url=url)
-        results: tuple[Result, ...] = ("succeeded", "failed")
-        for result in results:
-            EndStreamRequest(**outcome.end_request(replace(self._outcome, result=result), options))
-        self._at_first = Progress.begin(outcome.shown_title(self._outcome, options), steps)
-
-    @property
-    def stream_key(self) -> str:
-        """The stream."""
-        return self._key
-
-    def advance(self, step: str | None = None) -> None:
-        """Say that the work goes on. It returns at once, and may be called from any thread.
-
-        Args:
-            step: The name of the step that begins now; the steps before it are done. Without a name, the step
-                being worked on is done. A name that is not among named steps is shown and moves no bar.
-        """
-        self._updates.move(lambda progress: progress.advanced(step))
-
-    def update(self, *, done: int | None = None, subtitle: str | None = None) -> None:
-        """Say how far the work is. It returns at once, and may be called from any thread.
-
-        Args:
-            done: How many steps are complete; as many as before where left out.
-            subtitle: The second line, until the next call; the step's name where left out.
-        """
-        self._updates.move(lambda progress: progress.updated(done, subtitle))
-
-    def _entered(self) -> None:
-        self._outcome = replace(self._outcome, started_at=datetime.now(UTC))
-        self._updates.start()
-
-    def _end_members(self, at: Progress, error: BaseException | None) -> dict[str, Any]:
-        run = replace(self._outcome, result=_result(error), ended_at=datetime.now(UTC))
-        if run.result == "succeeded":
-            run = replace(run, steps_done=at.total, steps_total=at.total)
-        else:
-            run = replace(
-                run,
-                steps_done=None if at.total is None else at.done,
-                steps_total=at.total,
-                failed_step=at.step,
-                error_type=type(error).__name__,
-                error_text=_text(error),
-            )
-        members, _ = ending.plan(run, self._options)
-        return members
-
-    def _report(self, came_of_it: EndStreamResponse | Exception) -> None:
-        _log.log(*ending.report(self._key, came_of_it))
-
-
-class LiveActivity(_Activity):
-    """Shows a block of code as a Live Activity while it runs, and ends it with how it went.
+class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
+    """Shows a block of code as a Live Activity while it runs, and ends it with its result.
 
     Entering starts the stream, :meth:`advance` and :meth:`update` move it, leaving ends it: an exception is a
-    failure, Ctrl-C a cancellation, and both pass on. Whatever the network does raises nothing here: it is
-    logged. Updates go out from a thread of its own, so the work does not wait for them; leaving waits
-    for the one on its way (5 s at most) and for the end (9 s at most). iOS allows few updates: whole segments
-    come first, other changes are shown while there is room. Use each instance once.
+    failure, Ctrl-C and SIGTERM a cancellation, and all of them pass on. Whatever the network does raises nothing here,
+    and a missing API key neither: it is logged, and the work goes on. Updates go out from a thread of its own, so the
+    work does not wait for them; leaving waits for the one on its way and for the end. iOS allows few updates: whole
+    segments come first, other changes are shown while there is room. Use each instance once.
+
+    SIGTERM, which ``docker stop``, systemd and Kubernetes send, is taken as a cancellation where Python would just end
+    (nobody else handles it) and the block is in the main thread; the process then exits with code 143.
 
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
         steps: The names of the steps, or their number; left out where neither is known.
         url: The run's page, which a failure gets a button for.
         client: Your own client, which stays yours to close; one with the environment's key by default.
+        patience: Seconds that leaving may take, 2 or more. An update that is on its way then counts, and the end has
+            2 in any case.
         options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:
-        InvalidRequestError: The key, the steps or an option cannot be used, or there is no API key.
+        InvalidRequestError: The key, the steps or an option cannot be used, or the instance is used again.
+        ConfigurationError: The client or the patience cannot be used.
 
     Examples:
         >>> with LiveActivity("nightly-etl", title="Nightly ETL", steps=2) as activity:  # doctest: +SKIP
@@ -110,98 +53,146 @@ class LiveActivity(_Activity):
         self,
         stream_key: str,
         *,
-        steps: Sequence[str] | int | None = None,
+        steps: Sequence[str] | SupportsIndex | None = None,
         url: str | None = None,
         client: ActivitySmithClient | None = None,
+        patience: float = DEFAULT_PATIENCE,
         **options: Unpack[EndOptions],
     ) -> None:
-        super().__init__(stream_key, steps, url, options)
-        self._is_own = client is None
-        self._client = ActivitySmithClient() if client is None else client
-        self._updates: Updates = Updates(self._key, self._at_first, self._client)
+        super().__init__(stream_key, steps, url, client, patience, options, ActivitySmithClient, UpdateSender)
+
+    def advance(self, step: str | None = None) -> None:
+        """Show that the work goes on. It returns at once, and may be called from any thread and signal handler.
+
+        Args:
+            step: The name of the step that begins now; the steps before it are done. Without a name, the step
+                being worked on is done. A name that is not among named steps is shown and moves no bar.
+        """
+        self._record_step(step)
+
+    def update(self, *, done: SupportsIndex | None = None, subtitle: str | None = None) -> None:
+        """Show how far the work is. It returns at once, and may be called from any thread and signal handler.
+
+        Args:
+            done: How many steps are complete; as many as before where left out.
+            subtitle: The second line, until the next call; the step's name where left out.
+        """
+        self._record_progress(done, subtitle)
 
     def __enter__(self) -> Self:
-        self._entered()
+        self._enter()
+        if self._sender is not None:
+            self._termination = Termination()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        at = self._updates.stop()
-        came_of_it: EndStreamResponse | Exception
+        if self._sender is None or self._client is None or self._belongs_to_another_process():
+            return
+        with self._termination.leaving(error):
+            self._finish(self._sender, self._client, self._termination.cause(error))
+
+    def _finish(self, sender: UpdateSender, client: ActivitySmithClient, error: BaseException | None) -> None:
         try:
-            client = self._client.with_retry(CALLBACK_RETRY)
-            came_of_it = client.end_stream(self._key, **self._end_members(at, error))
-        except Exception as failure:
-            came_of_it = failure
-        self._report(came_of_it)
-        if self._is_own:
-            self._client.close()
+            left_at = time.monotonic()
+            end = self._end_of(sender.stop(), error)
+            if end.is_needed(was_never_shown=sender.was_never_shown):
+                result = end_stream(client, self._key, end, deadline=self._deadline(left_at))
+                _log.log(*line_of_end(self._key, end, result))
+            else:
+                _log.log(*line_of_unshown_end(self._key))
+        except BaseException as interruption:  # a Ctrl-C, say: somebody has to hear that the stream may go on
+            _log.log(*line_of_interrupted_end(self._key, interruption))
+            raise
+        finally:
+            if self._is_own_client:
+                client.close()
 
 
-class AsyncLiveActivity(_Activity):
-    """As :class:`LiveActivity`, for ``async with``: same arguments, same meanings, ``advance`` and ``update`` too.
+class _Done:
+    """What is done already: awaiting it returns at once."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
+    """:class:`LiveActivity` for ``async with``.
 
     Updates go out from a task of its own, whenever the block awaits something. A block that is cancelled ends its
     stream as cancelled; cancelled once more while it waits for that, it leaves at once, and the end goes out for
     as long as the event loop runs.
 
     Args:
-        stream_key: As there.
-        steps: As there.
-        url: As there.
+        stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
+        steps: The names of the steps, or their number; left out where neither is known.
+        url: The run's page, which a failure gets a button for.
         client: Your own client for asyncio, which stays yours to close; one with the environment's key by default.
-        options: As there.
+        patience: Seconds that leaving may take, 2 or more. An update that is on its way then counts, and the end has
+            2 in any case.
+        options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:
-        InvalidRequestError: The key, the steps or an option cannot be used, or there is no API key.
+        InvalidRequestError: The key, the steps or an option cannot be used, or the instance is used again.
+        ConfigurationError: The client or the patience cannot be used.
     """
 
     def __init__(
         self,
         stream_key: str,
         *,
-        steps: Sequence[str] | int | None = None,
+        steps: Sequence[str] | SupportsIndex | None = None,
         url: str | None = None,
         client: AsyncActivitySmithClient | None = None,
+        patience: float = DEFAULT_PATIENCE,
         **options: Unpack[EndOptions],
     ) -> None:
-        super().__init__(stream_key, steps, url, options)
-        self._is_own = client is None
-        self._client = AsyncActivitySmithClient() if client is None else client
-        self._updates: AsyncUpdates = AsyncUpdates(self._key, self._at_first, self._client)
+        super().__init__(stream_key, steps, url, client, patience, options, AsyncActivitySmithClient, AsyncUpdateSender)
+
+    def advance(self, step: str | None = None) -> _Done:
+        """Show that the work goes on; see :meth:`LiveActivity.advance`. It may be awaited, and need not be."""
+        self._record_step(step)
+        return _Done()
+
+    def update(self, *, done: SupportsIndex | None = None, subtitle: str | None = None) -> _Done:
+        """Show how far the work is; see :meth:`LiveActivity.update`. It may be awaited, and need not be."""
+        self._record_progress(done, subtitle)
+        return _Done()
 
     async def __aenter__(self) -> Self:
-        self._entered()
+        self._enter()
+        if self._sender is not None:
+            self._termination = AsyncTermination()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._ending = asyncio.create_task(self._end(error))
-        await asyncio.shield(self._ending)
-
-    async def _end(self, error: BaseException | None) -> None:
-        at = await self._updates.stop()
-        came_of_it: EndStreamResponse | Exception
+        if self._sender is None or self._client is None or self._belongs_to_another_process():
+            return
+        self._termination.leave()
+        self._ending = asyncio.create_task(self._finish(self._sender, self._client, self._termination.cause(error)))
         try:
-            client = self._client.with_retry(CALLBACK_RETRY)
-            came_of_it = await client.end_stream(self._key, **self._end_members(at, error))
-        except Exception as failure:
-            came_of_it = failure
-        self._report(came_of_it)
-        if self._is_own:
-            await self._client.aclose()
+            await asyncio.shield(self._ending)
+        finally:
+            self._termination.stop(error)
 
-
-def _result(error: BaseException | None) -> Result:
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "succeeded"
-    return "failed" if isinstance(error, (Exception, SystemExit)) else "cancelled"
-
-
-def _text(error: BaseException | None) -> str | None:
-    try:
-        return str(error)
-    except Exception:  # an error that cannot say what it is
-        return None
+    async def _finish(
+        self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None
+    ) -> None:
+        try:
+            left_at = time.monotonic()
+            end = self._end_of(await sender.stop(), error)
+            if end.is_needed(was_never_shown=sender.was_never_shown):
+                result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
+                _log.log(*line_of_end(self._key, end, result))
+            else:
+                _log.log(*line_of_unshown_end(self._key))
+        except BaseException as interruption:  # a cancellation: somebody has to hear that the stream may go on
+            _log.log(*line_of_interrupted_end(self._key, interruption))
+            raise
+        finally:
+            if self._is_own_client:
+                await client.aclose()

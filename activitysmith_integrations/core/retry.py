@@ -1,11 +1,13 @@
 """When to try again: pure decisions about delays, ``Retry-After`` and the time budget of one call."""
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from activitysmith_integrations.core.errors import ConfigurationError, quoted
+
 _YEAR = 365 * 24 * 3600.0
+_LONGEST = 100 * _YEAR  # what the system's clocks and waits can count
 
 
 @dataclass(frozen=True)
@@ -16,49 +18,89 @@ class RetryPolicy:
     stream twice and sending the same state twice both have no second effect (API contract).
 
     Args:
-        max_retries: How many times to repeat after the first attempt; 0 for never.
+        max_retries: How many times to repeat after the first attempt; 0 for never, None for as often as
+            ``max_elapsed`` allows.
         initial_delay: Seconds before the first repetition; it doubles with each one. The real wait is
             a random half to whole of it, so that many callers do not come back together.
         max_delay: Seconds that a wait grows to at most.
         max_elapsed: Seconds for the whole call: connecting, sending, reading, waiting and repeating
             together. A ``Retry-After`` that does not fit raises at once, with the wait in the error.
+        waits_for_place: Whether a start is repeated that was refused because the account shows as many Live Activities
+            as it may, every 3 seconds. Each attempt costs one of the account's requests.
 
     Raises:
-        ValueError: A number is negative, not finite, or not a number; ``max_elapsed`` is 0.
+        ConfigurationError: A number is negative, not finite, or not a number; ``max_elapsed`` is 0.
     """
 
-    max_retries: int = 4
+    max_retries: int | None = 4
     initial_delay: float = 0.5
     max_delay: float = 8.0
     max_elapsed: float = 30.0
+    waits_for_place: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int) or self.max_retries < 0:
-            raise ValueError(f"max_retries: {self.max_retries!r} is not a whole number of 0 or more (0 = never repeat)")
+        retries = self.max_retries
+        if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int) or retries < 0):
+            rule = f"{quoted(retries)} is not a whole number of 0 or more (0 = never repeat)"
+            raise ConfigurationError(("max_retries", rule))
         for name in ("initial_delay", "max_delay", "max_elapsed"):
             check_seconds(name, getattr(self, name))
         if self.max_elapsed == 0:
-            raise ValueError("max_elapsed: 0 seconds leave no time for a single attempt")
+            raise ConfigurationError(("max_elapsed", "0 seconds leave no time for a single attempt"))
 
 
 def check_seconds(name: str, value: object) -> None:
-    """Refuse what is not a finite number of seconds of 0 or more.
+    """Refuse what is not a number of seconds from 0 to a hundred years.
 
     Args:
         name: The argument's name, for the message.
         value: What was given for it.
 
     Raises:
-        ValueError: It is not such a number.
+        ConfigurationError: It is not such a number.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name}: {value!r} is not a number of seconds of 0 or more")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LONGEST:
+        raise ConfigurationError((name, f"{quoted(value)} is not a number of seconds of 0 or more"))
 
 
-CALLBACK_SECONDS = 10.0
-# Airflow kills a DAG's callbacks after 50 s and all that wait behind them; Prefect kills none and waits.
-# A second is left for what a callback does beside the call.
-CALLBACK_RETRY = RetryPolicy(max_retries=4, initial_delay=0.3, max_delay=2.0, max_elapsed=CALLBACK_SECONDS - 1)
+DEFAULT_PATIENCE = 10.0
+"""Seconds that a callback or hook takes at most, unless the user says more."""
+
+# What a callback does beside its calls: making the picture, a connection's look-up, the log line.
+_BESIDE_CALLS = 1.0
+
+
+def check_patience(patience: object, *, at_most: float | None = None) -> float:
+    """The seconds that a callback or hook may take.
+
+    Args:
+        patience: What the user gave.
+        at_most: The most that makes sense, None for no bound.
+
+    Raises:
+        ConfigurationError: It is no number of seconds of 2 or more, or more than that.
+    """
+    check_seconds("patience", patience)
+    assert isinstance(patience, (int, float))  # noqa: S101 - checked just now
+    if patience < 2:
+        raise ConfigurationError(("patience", f"{patience!r} s leave no time for a call; give 2 or more"))
+    if at_most is not None and patience > at_most:
+        raise ConfigurationError(("patience", f"{patience!r} s are more than the {at_most:g} s that there are"))
+    return float(patience)
+
+
+def seconds_for_calls(patience: float) -> float:
+    """The seconds of a callback's patience that its calls may take together."""
+    return max(patience - _BESIDE_CALLS, 1.0)
+
+
+def patient_retry(seconds: float) -> RetryPolicy:
+    """A policy that repeats a call until its time is over, in case the service comes back by then.
+
+    Args:
+        seconds: For the whole call.
+    """
+    return RetryPolicy(max_retries=None, initial_delay=0.3, max_delay=2.0, max_elapsed=seconds)
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -104,16 +146,14 @@ def next_delay(
     Args:
         policy: The limits.
         retryable: Whether the failure can pass at all.
-        retry_after: Seconds the service asked to wait; it replaces the policy's own delay.
+        retry_after: Seconds the service asked to wait; the policy's own delay is the least.
         attempts: Attempts made so far, 1 or more.
         elapsed: Seconds since the call began.
         jitter: A random number of 0 to 1.
     """
-    if not retryable or attempts > policy.max_retries:
+    if not retryable or (policy.max_retries is not None and attempts > policy.max_retries):
         return None
-    if retry_after is None:
-        grown = min(policy.initial_delay * 2.0 ** min(attempts - 1, 60), policy.max_delay)
-        delay = grown * (0.5 + jitter / 2)
-    else:
-        delay = retry_after
+    grown = min(policy.initial_delay * 2.0 ** min(attempts - 1, 60), policy.max_delay)
+    # A service that asks to wait for nothing, or until a moment that has passed, is not hammered.
+    delay = max(retry_after or 0.0, grown * (0.5 + jitter / 2))
     return delay if elapsed + delay < policy.max_elapsed else None

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
 
 
@@ -9,6 +10,31 @@ def line(text: str | None, limit: int) -> str:
     """One line of at most *limit* characters; line breaks and control characters become spaces."""
     shown = "".join(visible(char) for char in (text or "")[: limit * 50])
     return cut(" ".join(shown.split()), limit)
+
+
+def duration(started_at: datetime | None, ended_at: datetime | None) -> str:
+    """The time between two moments in words, such as ``12 m 03 s``; empty where it is not known.
+
+    A negative one, which is a skewed clock's, counts as not known; so do moments of which only one has a
+    time zone.
+    """
+    if started_at is None or ended_at is None or (started_at.tzinfo is None) != (ended_at.tzinfo is None):
+        return ""
+    took = ended_at - started_at
+    if took < timedelta(0):
+        return ""
+    if took < timedelta(seconds=1):
+        return "less than 1 s"
+    minutes, seconds = divmod(int(took.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    if hours:
+        return f"{hours} h {minutes:02} m"
+    if minutes:
+        return f"{minutes} m {seconds:02} s"
+    return f"{seconds} s"
 
 
 def visible(char: str) -> str:

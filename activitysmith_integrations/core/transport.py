@@ -1,218 +1,193 @@
-"""Connections: one shared TLS context, and a deadline that no peer can stretch.
+"""Connections that keep to a call's time: httpcore's pools over the steps of ``network``."""
 
-httpx bounds each single read, so a peer that sends one byte a second keeps a call for ever, and nothing
-bounds a synchronous look-up of a host name. Below our clients every step therefore asks how much is left
-of the call's time. Ending an asynchronous call by cancelling it from outside would do too, but httpcore
-leaves a connection open that is cancelled within its TLS handshake.
-"""
-
-import functools
+import asyncio
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpcore
 
-_deadline: ContextVar[float | None] = ContextVar("activitysmith_deadline", default=None)
+from activitysmith_integrations.core import config
+from activitysmith_integrations.core.errors import ConfigurationError
+from activitysmith_integrations.core.network import AsyncBackend, Backend, until
+from activitysmith_integrations.core.wire import BodyReader, WireRequest, WireResponse
+
+# The limits of httpx's own clients.
+_POOL_LIMITS: dict[str, Any] = {"max_connections": 100, "max_keepalive_connections": 20, "keepalive_expiry": 5.0}
 
 
-@functools.cache
-def shared_ssl_context() -> ssl.SSLContext:
-    """The TLS context that httpx would make, made once: loading the certificates takes some 20 ms each time."""
-    return httpx.create_ssl_context()
+class _Calls:
+    """The calls that use a pool. Once it is to be closed, the last of them closes it.
+
+    A connection that is closed under a thread that reads from it can leave that thread waiting: its descriptor's
+    number is the next one that another connection gets.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._running = 0
+        self._is_retired = False
+
+    def begin(self) -> None:
+        """Count a call."""
+        with self._lock:
+            self._running += 1
+
+    def end(self) -> bool:
+        """Count a call that is over; whether to close the pool now."""
+        with self._lock:
+            self._running -= 1
+            return self._is_retired and not self._running
+
+    def retire(self) -> bool:
+        """Close with the last call that is under way; whether to close the pool now."""
+        with self._lock:
+            self._is_retired = True
+            return not self._running
 
 
-@contextmanager
-def deadline(at: float) -> Iterator[None]:
-    """Bound the steps that connections take within this block.
+class Transport:
+    """Sends requests over connections of its own; safe to share between threads.
 
     Args:
-        at: The moment on ``time.monotonic()``'s clock after which every step times out.
-    """
-    token = _deadline.set(at)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
-def sync_client(*, local: bool = False) -> httpx.Client:
-    """An httpx client whose connections keep to :func:`deadline`.
-
-    Args:
-        local: Whether its calls go by plain ``http://`` to this machine: past the environment's proxies, and
-            without the certificates, which take longer to load than such a call takes.
-    """
-    client = httpx.Client(verify=_ssl_context(local), trust_env=not local)
-    _bound((client._transport, *client._mounts.values()), _Backend)
-    return client
-
-
-def async_client(*, local: bool = False) -> httpx.AsyncClient:
-    """The same for asyncio."""
-    client = httpx.AsyncClient(verify=_ssl_context(local), trust_env=not local)
-    _bound((client._transport, *client._mounts.values()), _AsyncBackend)
-    return client
-
-
-def _ssl_context(local: bool) -> ssl.SSLContext:
-    # One without certificates trusts nobody, so should it ever be used, the call fails.
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if local else shared_ssl_context()
-
-
-def _bound(transports: Iterable[object], backend: "type[_Backend | _AsyncBackend]") -> None:
-    # httpx has no option for httpcore's network backend, so it is put in place here. A mount without a
-    # transport is a host that the environment excepts from its proxy.
-    for transport in transports:
-        if isinstance(transport, (httpx.HTTPTransport, httpx.AsyncHTTPTransport)):
-            pool: Any = transport._pool
-            pool._network_backend = backend(pool._network_backend)
-
-
-def _left(timeout: float | None) -> float | None:
-    """The given timeout, or what is left of the call's time if that is less.
+        endpoint: Where requests go.
 
     Raises:
-        TimeoutError: Nothing is left. A step with the shortest of timeouts would go on for as long as a peer
-            floods it, with interim responses for example.
+        ConfigurationError: The environment names a proxy or certificates that cannot be used.
     """
-    at = _deadline.get()
-    if at is None:
-        return timeout
-    left = at - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the call's time is up")
-    return left if timeout is None else min(timeout, left)
 
+    def __init__(self, endpoint: config.Endpoint) -> None:
+        self._pool = _pool(endpoint, httpcore.ConnectionPool, httpcore.HTTPProxy, httpcore.SOCKSProxy, Backend())
+        self._calls = _Calls()
 
-def _connect_in_thread(connect: Callable[[], "_Stream"], timeout: float | None) -> "_Stream":
-    """Run a connect that its own timeout cannot bound.
+    def send(self, request: WireRequest, step_timeout: float, deadline: float) -> WireResponse:
+        """Send a request and read its response.
 
-    Looking up a host name takes no timeout, and each of its addresses is tried for the whole of it. A
-    connection is made once for many calls, so the thread costs nothing that matters; being a daemon, one
-    that hangs does not keep the process from ending.
-    """
-    import httpcore  # loaded by httpx only once a client is built
+        Args:
+            request: The request.
+            step_timeout: Seconds for each step.
+            deadline: The moment on ``time.monotonic()``'s clock after which every step times out.
 
-    future: Future[_Stream] = Future()
-
-    def run() -> None:
+        Raises:
+            InvalidResponseError: The response is too large, or encoded in a way that was not asked for.
+            httpcore.NetworkError: The connection failed; so do the other errors of httpcore, and TimeoutError.
+        """
+        self._calls.begin()
         try:
-            future.set_result(connect())
-        except Exception as error:
-            future.set_exception(error)
+            return self._send(request, step_timeout, deadline)
+        finally:
+            if self._calls.end():
+                self._pool.close()
 
-    try:
-        threading.Thread(target=run, name="activitysmith-connect", daemon=True).start()
-    except RuntimeError as error:  # the interpreter is ending, or has no thread to give
-        raise httpcore.ConnectError(str(error)) from None
-    try:
-        return future.result(timeout)
-    except TimeoutError:
-        future.add_done_callback(_close_late)
-        raise httpcore.ConnectTimeout("timed out") from None
-
-
-def _close_late(future: Future[Any]) -> None:
-    if future.exception() is None:
-        future.result().close()
-
-
-class _Backend:
-    """httpcore's network backend, with every step within the call's time."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> "_Stream":
-        left = _left(timeout)
-
-        def connect() -> _Stream:
-            return _Stream(
-                self._backend.connect_tcp(
-                    host, port, timeout=left, local_address=local_address, socket_options=socket_options
-                )
-            )
-
-        return _connect_in_thread(connect, left)
-
-
-class _Wrapped:
-    """What both colours of httpcore's network stream have in common."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _Stream(_Wrapped):
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = self._stream.read(max_bytes, timeout=_left(timeout))
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout=_left(timeout))
+    def _send(self, request: WireRequest, step_timeout: float, deadline: float) -> WireResponse:
+        with until(deadline):
+            response = self._pool.handle_request(_to_httpcore(request, step_timeout))
+            try:
+                body = BodyReader(response.status, _headers_by_name(response), deadline)
+                if body.is_wanted:
+                    for chunk in response.iter_stream():
+                        if not body.add(chunk):
+                            break
+                return body.response()
+            finally:
+                response.close()
 
     def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> "_Stream":
-        # CPython holds a whole handshake to one timeout, so a dripping peer cannot stretch it.
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+        """Close all connections, or have the last call that is under way close them."""
+        if self._calls.retire():
+            self._pool.close()
 
 
-class _AsyncBackend:
-    """The same for asyncio, whose steps can be given up without a thread of ours.
+class AsyncTransport:
+    """:class:`Transport` for asyncio; its connections belong to the event loop that opened them.
 
-    A name look-up that hangs is given up too, but asyncio waits for it when the event loop ends.
+    Args:
+        endpoint: Where requests go.
+
+    Attributes:
+        is_usable: Whether it takes other calls: not once one of them was cancelled, since httpcore's pool (1.0.9)
+            can lose the place of a connection that was about to be opened, and has 100 of them.
+
+    Raises:
+        ConfigurationError: The environment names a proxy or certificates that cannot be used.
     """
 
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> "_AsyncStream":
-        return _AsyncStream(
-            await self._backend.connect_tcp(
-                host, port, timeout=_left(timeout), local_address=local_address, socket_options=socket_options
-            )
+    def __init__(self, endpoint: config.Endpoint) -> None:
+        self._pool = _pool(
+            endpoint, httpcore.AsyncConnectionPool, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy, AsyncBackend()
         )
+        self._calls = _Calls()
+        self.is_usable = True
 
+    async def send(self, request: WireRequest, step_timeout: float, deadline: float) -> WireResponse:
+        """Send a request and read its response; arguments and errors are those of :meth:`Transport.send`."""
+        self._calls.begin()
+        try:
+            return await self._send(request, step_timeout, deadline)
+        except asyncio.CancelledError:
+            self.is_usable = False
+            self._calls.retire()
+            raise
+        finally:
+            if self._calls.end():
+                await self._pool.aclose()
 
-class _AsyncStream(_Wrapped):
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = await self._stream.read(max_bytes, timeout=_left(timeout))
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout=_left(timeout))
+    async def _send(self, request: WireRequest, step_timeout: float, deadline: float) -> WireResponse:
+        with until(deadline):
+            response = await self._pool.handle_async_request(_to_httpcore(request, step_timeout))
+            try:
+                body = BodyReader(response.status, _headers_by_name(response), deadline)
+                if body.is_wanted:
+                    async for chunk in response.aiter_stream():
+                        if not body.add(chunk):
+                            break
+                return body.response()
+            finally:
+                await response.aclose()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        """Close all connections, or have the last call that is under way close them."""
+        if self._calls.retire():
+            await self._pool.aclose()
 
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> "_AsyncStream":
-        return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+def _pool(
+    endpoint: config.Endpoint,
+    direct: Callable[..., Any],
+    http_proxy: Callable[..., Any],
+    socks_proxy: Callable[..., Any],
+    backend: Backend | AsyncBackend,
+) -> Any:
+    """The pool of connections to an endpoint, through the environment's proxy if it names one."""
+    if endpoint.is_local:
+        # No certificates, which take longer to load than a call takes, and no proxy, which is another machine. A
+        # context without certificates trusts nobody, so should it ever be used, the call fails.
+        return direct(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), network_backend=backend, **_POOL_LIMITS)
+    options = {"ssl_context": config.ssl_context(), "network_backend": backend, **_POOL_LIMITS}
+    proxy = config.proxy_for(endpoint.base_url)
+    if proxy is None:
+        return direct(**options)
+    try:
+        if proxy.url.startswith("socks"):
+            return socks_proxy(proxy.url, proxy_auth=proxy.auth, **options)
+        if proxy.url.startswith("https"):
+            options["proxy_ssl_context"] = config.ssl_context()
+        return http_proxy(proxy.url, proxy_auth=proxy.auth, **options)
+    except (ImportError, RuntimeError) as error:  # a SOCKS proxy needs a package that httpx does not bring along
+        raise ConfigurationError((proxy.variable, f"{proxy.url} cannot be used: {error}")) from None
+
+
+def _to_httpcore(request: WireRequest, step_timeout: float) -> httpcore.Request:
+    steps = dict.fromkeys(("connect", "read", "write", "pool"), step_timeout)
+    return httpcore.Request(
+        request.method, request.url, headers=request.headers, content=request.content, extensions={"timeout": steps}
+    )
+
+
+def _headers_by_name(response: httpcore.Response) -> dict[str, str]:
+    """The response's headers by lower-case name; of several of one name the first."""
+    headers: dict[str, str] = {}
+    for name, value in response.headers:
+        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return headers

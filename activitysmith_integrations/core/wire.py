@@ -1,238 +1,150 @@
-"""Pure: a call becomes a request; a response becomes an answer or an error."""
+"""A call becomes a request; a response becomes an answer or an error. Nothing here sends or waits."""
 
-import ipaddress
 import json
-import os
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-import httpx
 from pydantic import SecretStr, ValidationError
 
 from activitysmith_integrations import __version__
-from activitysmith_integrations.core import keys
+from activitysmith_integrations.core.config import Endpoint
 from activitysmith_integrations.core.errors import (
+    ActivitySmithError,
     APIConnectionError,
     APITimeoutError,
-    InvalidRequestError,
     InvalidResponseError,
     status_error,
 )
-from activitysmith_integrations.core.models import (
-    EndStreamRequest,
-    EndStreamResponse,
-    StreamRequest,
-    StreamResponse,
-    encode_json,
-)
+from activitysmith_integrations.core.keys import check_stream_key
+from activitysmith_integrations.core.models.requests import EndStreamRequest, StreamRequest
+from activitysmith_integrations.core.models.responses import EndStreamResponse, StreamResponse
 from activitysmith_integrations.core.retry import parse_retry_after
 
-DEFAULT_BASE_URL = "https://activitysmith.com/api"
-API_KEY_VARIABLE = "ACTIVITYSMITH_API_KEY"
-BASE_URL_VARIABLE = "ACTIVITYSMITH_BASE_URL"
 MAX_RESPONSE_BYTES = 1024 * 1024
+# A shorter key, as in a test, may well be a part of a word.
+_MIN_KEY_LENGTH = 8
 # Documented answers have three.
 _MAX_LEVELS = 32
-
-AnswerT = TypeVar("AnswerT", EndStreamResponse, StreamResponse)
+_MAX_QUOTED = 60
+_ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "compress", "deflate", "br", "zstd"})
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where calls go and the key they carry; its repr shows no key."""
-
-    base_url: str
-    api_key: SecretStr = field(repr=False)
-
-
-def resolve_endpoint(api_key: str | SecretStr | None, base_url: str | None) -> Endpoint:
-    """The endpoint from what was given and the environment.
+class WireRequest:
+    """What is sent.
 
     Args:
-        api_key: The key; the environment variable ``ACTIVITYSMITH_API_KEY`` where None.
-        base_url: The base URL; ``ACTIVITYSMITH_BASE_URL``, then the service's own, where None.
+        method: ``PUT`` or ``DELETE``.
+        url: The whole URL.
+        headers: The headers, the API key among them, which is why the repr shows none.
+        content: The body.
+    """
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]] = field(repr=False)
+    content: bytes
+
+
+@dataclass(frozen=True)
+class WireResponse:
+    """What came back.
+
+    Args:
+        status: The HTTP status.
+        headers: The headers by lower-case name.
+        content: The whole body, as it came over the wire.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+def build_request(endpoint: Endpoint, stream_key: str, request: EndStreamRequest | StreamRequest) -> WireRequest:
+    """The request that ends, starts or updates a stream; one that ends it without a member has no body.
+
+    Args:
+        endpoint: Where it goes.
+        stream_key: The stream.
+        request: The body.
 
     Raises:
-        InvalidRequestError: There is no key, or one of the two cannot be used. The message shows no key.
+        InvalidRequestError: The key breaks a rule of the API, or the body cannot be written as JSON.
     """
-    key = api_key if api_key is not None else os.environ.get(API_KEY_VARIABLE)
-    url = base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE)
-    return Endpoint(check_base_url(url or DEFAULT_BASE_URL), check_api_key(key))
+    url = f"{endpoint.base_url}/live-activity/stream/{check_stream_key(stream_key)}"
+    content = request.encode() if request.model_fields_set else b""
+    headers = [
+        ("Host", url.split("/", 3)[2]),
+        ("Authorization", f"Bearer {endpoint.api_key.get_secret_value()}"),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", f"activitysmith-integrations/{__version__}"),
+    ]
+    if content:
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+    return WireRequest("DELETE" if isinstance(request, EndStreamRequest) else "PUT", url, headers, content)
 
 
-def check_api_key(api_key: str | SecretStr | None) -> SecretStr:
-    """The key, if it can stand in a header; no message shows it.
-
-    Raises:
-        InvalidRequestError: It is missing, or has characters that no key has.
-    """
-    if api_key is None:
-        raise InvalidRequestError(("api_key", f"is missing; give it or set {API_KEY_VARIABLE}"))
-    key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    if not isinstance(key, str):
-        raise InvalidRequestError(("api_key", "must be a string"))
-    if not key.strip():
-        raise InvalidRequestError(("api_key", "is blank; an ActivitySmith key looks like ask_..."))
-    if "\n" in key or "\r" in key:
-        raise InvalidRequestError(("api_key", "has a line break; was it read from a file with its last newline?"))
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise InvalidRequestError(("api_key", "has a space, control or non-ASCII character; was it copied whole?"))
-    return SecretStr(key)
-
-
-def check_base_url(base_url: str) -> str:
-    """The base URL without a trailing slash, if the key may travel to it.
-
-    Raises:
-        InvalidRequestError: It is no http(s) URL, holds credentials, a query or a fragment, or is plain
-            http to a host other than this machine.
-    """
-    try:
-        url = httpx.URL(base_url.strip())
-    except (httpx.InvalidURL, TypeError, AttributeError):
-        url = httpx.URL("")
-    if not 0 < (url.port or 443) < 65536:
-        raise InvalidRequestError(("base_url", f"{url.port} is no port; they go from 1 to 65535"))
-    if url.scheme not in ("https", "http") or not url.host:
-        raise InvalidRequestError(("base_url", "is no URL of the form https://activitysmith.com/api"))
-    if url.userinfo or "?" in base_url or "#" in base_url:
-        raise InvalidRequestError(("base_url", "must hold no user name, password, query or fragment"))
-    try:
-        url.host.encode("idna")
-    except UnicodeError:
-        raise InvalidRequestError(("base_url", f"{url.host!r} is no host name")) from None
-    if url.scheme == "http" and not _is_loopback(url.host):
-        raise InvalidRequestError(
-            ("base_url", f"plain http:// would show the API key to the network on the way to {url.host}; use https://")
-        )
-    return str(url).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def check_stream_key(stream_key: str) -> str:
-    """The stream key, if the service accepts it.
-
-    Raises:
-        InvalidRequestError: It does not.
-    """
-    if not isinstance(stream_key, str):
-        raise InvalidRequestError(("stream_key", f"must be a string, not {type(stream_key).__name__}"))
-    if not stream_key:
-        raise InvalidRequestError(("stream_key", "is empty"))
-    if "{{" in stream_key or "{%" in stream_key:
-        raise InvalidRequestError(("stream_key", f"{stream_key!r} is a template that was not rendered"))
-    if not keys.is_legal(stream_key):
-        shown = stream_key if len(stream_key) <= 80 else stream_key[:79] + "…"
-        raise InvalidRequestError(
-            (
-                "stream_key",
-                f"{shown!r} is not 1 to {keys.MAX_KEY_LENGTH} letters, digits, _ and -; stream_key() makes such a key",
-            )
-        )
-    return stream_key
-
-
-def end_stream_request(endpoint: Endpoint, stream_key: str, members: Mapping[str, Any]) -> httpx.Request:
-    """The request that ends a stream; without a body where no member is given.
-
-    Raises:
-        InvalidRequestError: The key or a member breaks a rule of the API.
-    """
-    key = check_stream_key(stream_key)
-    body = EndStreamRequest(**_given(members)).to_wire()
-    return _request(endpoint, "DELETE", key, body or None)
-
-
-def stream_request(endpoint: Endpoint, stream_key: str, members: Mapping[str, Any]) -> httpx.Request:
-    """The request that starts or updates a stream.
-
-    Raises:
-        InvalidRequestError: The key or a member breaks a rule of the API.
-    """
-    key = check_stream_key(stream_key)
-    return _request(endpoint, "PUT", key, StreamRequest(**_given(members)).to_wire())
-
-
-def _given(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _request(
-    endpoint: Endpoint, method: Literal["PUT", "DELETE"], stream_key: str, body: dict[str, Any] | None
-) -> httpx.Request:
-    # httpx.Headers hides the Authorization value in its repr, which a plain dict would not.
-    headers = httpx.Headers(
-        {
-            "Authorization": f"Bearer {endpoint.api_key.get_secret_value()}",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"activitysmith-integrations/{__version__}",
-        }
-    )
-    content = None
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-        content = encode_json(body)
-    url = f"{endpoint.base_url}/live-activity/stream/{stream_key}"
-    return httpx.Request(method, url, headers=headers, content=content)
-
-
-def read_answer(endpoint: Endpoint, response: httpx.Response, content: bytes, answer: type[AnswerT]) -> AnswerT:
+def read_answer(
+    endpoint: Endpoint, request: EndStreamRequest | StreamRequest, response: WireResponse
+) -> EndStreamResponse | StreamResponse:
     """The answer of a success, or the error that the response stands for.
 
     Args:
-        endpoint: Where the call went; its key is cut out of anything quoted.
-        response: Status and headers.
-        content: The whole body.
-        answer: The model of a success.
+        endpoint: Where the call went; its key is cut out of all that came back.
+        request: What was asked.
+        response: The response.
 
     Raises:
         APIStatusError: The status is not a success.
         InvalidResponseError: It is, but the body is not the documented answer.
     """
-    text = content.decode("utf-8", "replace")
+    text = response.content.decode("utf-8", "replace")
     try:
-        body = _tidy(json.loads(text)) if text.strip() else None
+        body = json.loads(text) if text.strip() else None
         decoded = True
     except (ValueError, RecursionError):
         body, decoded = text, False
-    if response.is_redirect:
+    if not 200 <= response.status < 300:
+        raise _status_error(endpoint, response, body)
+    if not decoded or not isinstance(body, dict):
+        content_type = _without(endpoint.api_key, response.headers.get("content-type", "no content type"))
+        kind = " ".join(content_type[:_MAX_QUOTED].split())
+        raise InvalidResponseError(
+            f"ActivitySmith answered {response.status} with a body that is not a JSON object ({kind}); "
+            "check base_url, and whether a proxy answers in its place."
+        )
+    try:
+        answer = EndStreamResponse if isinstance(request, EndStreamRequest) else StreamResponse
+        return answer(**_without(endpoint.api_key, _tidy(body), at_least=_MIN_KEY_LENGTH))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        members = dict.fromkeys(str(detail["loc"][0]) for detail in details)
+        raise InvalidResponseError(
+            f"ActivitySmith answered {response.status}, but not as documented: look at {', '.join(members)}."
+        ) from None
+
+
+def _status_error(endpoint: Endpoint, response: WireResponse, body: Any) -> ActivitySmithError:
+    if 300 <= response.status < 400 and "location" in response.headers:
         body = (
             "a redirect, which is not followed because it would carry the API key elsewhere; "
             "check that base_url is the address of the API itself"
         )
-    if not response.is_success:
-        retry_after = parse_retry_after(response.headers.get("Retry-After"))
-        raise status_error(response.status_code, _without(endpoint.api_key, body), retry_after)
-    if not decoded or not isinstance(body, dict):
-        kind = _without(endpoint.api_key, response.headers.get("Content-Type", "no content type"))
-        raise InvalidResponseError(
-            f"ActivitySmith answered {response.status_code} with a body that is not a JSON object ({kind}); "
-            "check base_url, and whether a proxy answers in its place."
-        )
-    try:
-        return answer(**body)
-    except ValidationError as error:
-        members = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
-        raise InvalidResponseError(
-            f"ActivitySmith answered {response.status_code}, but not as documented: look at {members}."
-        ) from None
+    retry_after = parse_retry_after(response.headers.get("retry-after"))
+    return status_error(response.status, _without(endpoint.api_key, _tidy(body)), retry_after)
 
 
 def _tidy(value: Any, levels: int = _MAX_LEVELS) -> Any:
-    """A decoded value that can be logged, pickled and written as JSON again: no half surrogates, few levels."""
+    """A decoded value that can be logged, pickled and written as JSON again, without NaN or too many levels."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, (dict, list)) and levels == 0:
         return "…"
     if isinstance(value, dict):
@@ -242,61 +154,102 @@ def _tidy(value: Any, levels: int = _MAX_LEVELS) -> Any:
     return value
 
 
-def _without(api_key: SecretStr, body: Any) -> Any:
-    """A decoded body without the key, should the service repeat it."""
+def _without(api_key: SecretStr, body: Any, *, at_least: int = 1) -> Any:
+    """A decoded body without the key, should the service repeat it; one that is shorter than that stays."""
+    key = api_key.get_secret_value()
+    return _cut_out(key, body) if len(key) >= at_least else body
+
+
+def _cut_out(key: str, body: Any) -> Any:
     if isinstance(body, str):
-        return body.replace(api_key.get_secret_value(), "***")
+        return body.replace(key, "***")
     if isinstance(body, dict):
-        return {_without(api_key, name): _without(api_key, member) for name, member in body.items()}
+        return {_cut_out(key, name): _cut_out(key, member) for name, member in body.items()}
     if isinstance(body, list):
-        return [_without(api_key, member) for member in body]
+        return [_cut_out(key, member) for member in body]
     return body
 
 
-def refuse_oversized(size: int) -> None:
-    """Refuse an answer of more bytes than any documented one.
+class BodyReader:
+    """A response's body as it comes in: counted as it comes over the wire, and never decoded.
+
+    A success in an encoding that was not asked for, or larger than any documented answer, is refused: decoded, a few
+    kilobytes can become gigabytes. Of an error's body only as much is kept as fits; its status counts in any case.
 
     Args:
-        size: Bytes announced or read so far.
-
-    Raises:
-        InvalidResponseError: There are more than 1 MiB.
-    """
-    if size > MAX_RESPONSE_BYTES:
-        raise InvalidResponseError(
-            f"ActivitySmith's answer is larger than {MAX_RESPONSE_BYTES} bytes and was not read; check base_url."
-        )
-
-
-def refuse_late(deadline: float) -> None:
-    """Refuse to go on reading after the call's time.
-
-    Args:
+        status: The HTTP status.
+        headers: The headers by lower-case name.
         deadline: The moment on ``time.monotonic()``'s clock at which the call's time ends.
 
     Raises:
-        TimeoutError: It has passed.
+        InvalidResponseError: A success is encoded, or announced as too large.
     """
-    if time.monotonic() > deadline:
-        raise TimeoutError("the call's time is up")
+
+    def __init__(self, status: int, headers: Mapping[str, str], deadline: float) -> None:
+        self._status = status
+        self._headers = headers
+        self._deadline = deadline
+        self._content = bytearray()
+        encoding = headers.get("content-encoding", "").strip().lower()
+        self.is_wanted = encoding in ("", "identity")
+        """Whether the body is to be read at all."""
+        if not self.is_wanted and self._is_success:
+            # A hostile peer could name the API key.
+            parts = [part.strip() for part in encoding.split(",")]
+            named = ", ".join(parts[:3]) if _ENCODINGS.issuperset(parts) else "in some way"
+            raise InvalidResponseError(
+                f"ActivitySmith's answer is encoded ({named}), which was not asked for, and was not read; "
+                "check base_url, and whether a proxy answers in its place."
+            )
+        announced = headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit():
+            self._fits(int(announced) if len(announced) < 20 else MAX_RESPONSE_BYTES + 1)
+
+    @property
+    def _is_success(self) -> bool:
+        return 200 <= self._status < 300
+
+    def _fits(self, size: int) -> bool:
+        if size <= MAX_RESPONSE_BYTES:
+            return True
+        if self._is_success:
+            raise InvalidResponseError(
+                f"ActivitySmith's answer is larger than {MAX_RESPONSE_BYTES} bytes and was not read; check base_url."
+            )
+        return False
+
+    def add(self, chunk: bytes) -> bool:
+        """Take a part of the body; whether to read on.
+
+        Raises:
+            InvalidResponseError: A success is too large.
+            TimeoutError: The call's time is up.
+        """
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("the call's time is up")
+        if not self._fits(len(self._content) + len(chunk)):
+            return False
+        self._content += chunk
+        return True
+
+    def response(self) -> WireResponse:
+        """The response with what was read."""
+        return WireResponse(self._status, self._headers, bytes(self._content))
 
 
-def announced_size(response: httpx.Response) -> int:
-    """Bytes that the response says its body has; 0 where it does not say."""
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def connection_error(endpoint: Endpoint, error: Exception) -> tuple[APIConnectionError, Exception | None]:
-    """Our error for a failure of httpx or of the time budget, and what to raise it from.
+def connection_error(
+    endpoint: Endpoint, error: Exception, *, is_timeout: bool
+) -> tuple[APIConnectionError, Exception | None]:
+    """The error for a failed connection, and what to raise it from.
 
     Args:
         endpoint: Where the call went; its key is cut out of anything quoted.
         error: The failure. A peer that speaks no HTTP is quoted in it, so it is not handed on if it holds the key.
+        is_timeout: Whether the time was up.
     """
     text = str(error) or type(error).__name__
-    what = _without(endpoint.api_key, text)
-    cause = error if what == text else None
-    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-        return APITimeoutError(f"No answer from {endpoint.base_url} in time ({what})."), cause
-    return APIConnectionError(f"No answer from {endpoint.base_url}: {what}."), cause
+    reason = _without(endpoint.api_key, text)
+    cause = error if reason == text else None
+    if is_timeout:
+        return APITimeoutError(f"No answer from {endpoint.base_url} in time ({reason})."), cause
+    return APIConnectionError(f"No answer from {endpoint.base_url}: {reason}."), cause

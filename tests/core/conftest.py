@@ -33,14 +33,14 @@ def async_call(options: dict[str, Any], method: str, *args: Any, **kwargs: Any) 
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request: pytest.FixtureRequest) -> str:
+def flavor(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def over_the_wire(colour: str) -> Callable[..., Any]:
+def over_the_wire(flavor: str) -> Callable[..., Any]:
     """A call with its client's options first, over real connections."""
-    return sync_call if colour == "sync" else async_call
+    return sync_call if flavor == "sync" else async_call
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def service() -> Service:
 
 
 @pytest.fixture
-def call(colour: str, service: Service) -> Call:
+def call(flavor: str, service: Service) -> Call:
     """A call to the stand-in service, with short waits between attempts."""
 
     def through(method: str, *args: Any, client: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         options: dict[str, Any] = {"api_key": KEY, "retry": QUICK, **(client or {})}
         transport = httpx.MockTransport(service)
-        if colour == "sync":
+        if flavor == "sync":
             with httpx.Client(transport=transport) as http_client:
                 return sync_call({**options, "http_client": http_client}, method, *args, **kwargs)
         return async_call({**options, "http_client": httpx.AsyncClient(transport=transport)}, method, *args, **kwargs)

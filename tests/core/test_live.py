@@ -1,4 +1,4 @@
-"""Both colours live the same life: what a block does happens in a thread, so that one body serves both."""
+"""Both clients live the same life: what a block does happens in a thread, so that one body serves both."""
 
 import asyncio
 import json
@@ -10,8 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import httpx
 import pytest
-from support.sandbox import KEY as SANDBOX_KEY
-from support.sandbox import Sandbox, running_sandbox
+from support.sandbox import KEY as SANDBOX_KEY, Sandbox, running_sandbox
 from support.service import ENDED, KEY, STARTED
 
 from activitysmith_integrations.core import (
@@ -21,7 +20,8 @@ from activitysmith_integrations.core import (
     InvalidRequestError,
     LiveActivity,
 )
-from activitysmith_integrations.core.updates import _Updates
+from activitysmith_integrations.core.runs import budget
+from activitysmith_integrations.core.runs.sender import _Sender
 
 Activity: TypeAlias = LiveActivity | AsyncLiveActivity
 Behaviour: TypeAlias = Callable[[httpx.Request], httpx.Response | None]
@@ -92,7 +92,7 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def live(colour: str, wire: Wire) -> Live:
+def live(flavor: str, wire: Wire) -> Live:
     def sync(body: Callable[[Activity], object], *, in_loop: bool = False, **options: Any) -> None:
         with LiveActivity("nightly", client=wire.client(), **options) as activity:
             body(activity)
@@ -107,7 +107,7 @@ def live(colour: str, wire: Wire) -> Live:
 
         asyncio.run(run())
 
-    return sync if colour == "sync" else asynchronous
+    return sync if flavor == "sync" else asynchronous
 
 
 @pytest.fixture(params=[LiveActivity, AsyncLiveActivity])
@@ -207,15 +207,15 @@ def test_work_that_is_over_at_once_is_started_before_it_is_ended(live: Live, wir
 def nothing_due(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set whenever the worker has looked and found nothing to send."""
     event = threading.Event()
-    look = _Updates._next
+    look = _Sender._next
 
-    def watched(updates: _Updates) -> Any:
-        due = look(updates)
+    def watched(sender: _Sender) -> Any:
+        due = look(sender)
         if due is None:
             event.set()
         return due
 
-    monkeypatch.setattr(_Updates, "_next", watched)
+    monkeypatch.setattr(_Sender, "_next", watched)
     return event
 
 
@@ -295,26 +295,28 @@ def test_an_update_has_one_attempt_and_a_start_a_few(live: Live, wire: Wire) -> 
     assert wire.methods == ["PUT", "PUT", "PUT", "PUT", "DELETE"]
 
 
-def test_a_stream_that_could_not_be_started_is_started_by_the_next_update_and_that_is_said_once(
-    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
+def test_a_stream_that_could_not_be_started_is_started_once_a_minute_has_passed_even_if_nothing_changes(
+    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire.behave = lambda _: httpx.Response(401) if len(wire.requests) in (1, 2) else None
+    monkeypatch.setattr(budget, "SECONDS_BETWEEN_STARTS", 0.0)
+    wire.behave = lambda _: httpx.Response(401) if len(wire.requests) == 1 else None
 
     def body(activity: Activity) -> None:
         wire.next()
-        for done in (1, 2):
-            activity.update(done=done)
-            assert wire.next()["current_step"] == done
+        assert "type" in wire.next()
+        activity.update(done=1)
+        assert wire.next()["current_step"] == 1
 
     with caplog.at_level(logging.INFO, "activitysmith_integrations.core"):
         live(body, steps=4)
     assert wire.methods == ["PUT", "PUT", "PUT", "DELETE"]
-    said, ended = caplog.messages
-    assert said == (
-        "Live Activity stream 'nightly' was not started, which stops no work: "
-        "ActivitySmith answered 401. Check the API key."
-    )
-    assert ended == "Ended Live Activity stream 'nightly'."
+    refused = "ActivitySmith answered 401. Check the API key."
+    assert caplog.messages == [
+        f"Live Activity stream 'nightly' was not started; the work goes on: {refused}",
+        "Started Live Activity stream 'nightly': 0 of 4.",
+        "Started Live Activity stream 'nightly': 1 of 4.",
+        "Ended Live Activity stream 'nightly' as succeeded.",
+    ]
 
 
 def test_what_moves_a_stream_has_no_type_so_that_it_starts_none_after_the_end(live: Live, wire: Wire) -> None:
@@ -330,18 +332,19 @@ def test_what_moves_a_stream_has_no_type_so_that_it_starts_none_after_the_end(li
     assert wire.methods == ["PUT"] * 5 + ["DELETE"]
 
 
+@pytest.mark.parametrize(
+    ("status", "methods"), [(403, ["PUT"]), (501, ["PUT", "DELETE"])], ids=["refused for certain", "maybe started"]
+)
 def test_where_nothing_was_delivered_there_is_nothing_to_end_and_the_work_is_done(
-    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
+    status: int, methods: list[str], live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(request: httpx.Request) -> httpx.Response:
-        if request.method == "DELETE":
-            return httpx.Response(404, json={"error": "Not found"})
-        raise OSError("no network, and none of httpx's errors")
+        return httpx.Response(status if request.method == "PUT" else 404, json={"error": "No"})
 
     wire.behave = fail
     with caplog.at_level(logging.INFO, "activitysmith_integrations.core"):
         live(lambda _: None)
-    assert wire.methods == ["PUT", "DELETE"]
+    assert wire.methods == methods
     assert caplog.records[-1].levelno == logging.INFO
     assert "nothing to end" in caplog.messages[-1]
 
@@ -381,10 +384,23 @@ def test_wrong_arguments_are_refused_before_anything_is_sent(
         kind(key, **options)
 
 
-def test_a_missing_api_key_is_missed_before_the_work_begins(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_api_key_the_work_is_done_and_the_log_says_what_is_missing(
+    block: Callable[[Callable[[Activity], object]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.delenv("ACTIVITYSMITH_API_KEY", raising=False)
-    with pytest.raises(InvalidRequestError, match="ACTIVITYSMITH_API_KEY"):
-        kind("nightly")
+    worked = []
+
+    def work(activity: Activity) -> None:
+        activity.advance()
+        worked.append(activity.stream_key)
+
+    block(work)
+    assert worked == ["nightly"]
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "'nightly' is not shown; the work goes on: ACTIVITYSMITH_API_KEY: is not set" in record.getMessage()
 
 
 def test_moves_before_the_block_are_shown_by_its_start(kind: Any, wire: Wire) -> None:
@@ -403,7 +419,7 @@ def test_moves_before_the_block_are_shown_by_its_start(kind: Any, wire: Wire) ->
     assert wire.next()["current_step"] == 1
 
 
-def test_where_there_is_no_thread_to_have_the_work_is_done_and_its_stream_ended(
+def test_where_there_is_no_thread_to_have_the_work_is_done_and_a_failure_is_seen(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -412,8 +428,11 @@ def test_where_there_is_no_thread_to_have_the_work_is_done_and_its_stream_ended(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with LiveActivity("nightly", client=wire.client()) as activity:
         activity.advance()
+    assert wire.methods == []
+    assert "was not started; the work goes on: RuntimeError: can't start new thread" in caplog.text
+    with pytest.raises(ZeroDivisionError), LiveActivity("nightly", client=wire.client()):
+        _ = 1 / 0
     assert wire.methods == ["DELETE"]
-    assert "was not started, which stops no work: can't start new thread" in caplog.text
 
 
 async def _until_ended(started: asyncio.Event, wire: Wire) -> None:
@@ -465,7 +484,7 @@ def test_a_block_that_is_cancelled_while_it_ends_leaves_at_once_and_the_end_stil
 
 
 @pytest.fixture
-def block(colour: str) -> Callable[[Callable[[Activity], object]], None]:
+def block(flavor: str) -> Callable[[Callable[[Activity], object]], None]:
     """A block with a client of its own."""
 
     def sync(body: Callable[[Activity], object]) -> None:
@@ -476,7 +495,7 @@ def block(colour: str) -> Callable[[Callable[[Activity], object]], None]:
         async with AsyncLiveActivity("nightly", steps=3) as activity:
             await asyncio.to_thread(body, activity)
 
-    return sync if colour == "sync" else lambda body: asyncio.run(asynchronous(body))
+    return sync if flavor == "sync" else lambda body: asyncio.run(asynchronous(body))
 
 
 @pytest.fixture
@@ -484,7 +503,7 @@ def slow_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     with running_sandbox() as sandbox:
         monkeypatch.setenv("ACTIVITYSMITH_API_KEY", SANDBOX_KEY)
         monkeypatch.setenv("ACTIVITYSMITH_BASE_URL", sandbox.base_url)
-        sandbox.misbehave(times=3, delay=HELD)
+        sandbox.inject_fault(times=3, delay=HELD)
         yield sandbox
 
 

@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from activitysmith_integrations.core import (
     AlertPayload,
@@ -22,6 +23,8 @@ from activitysmith_integrations.core import (
     ValueState,
     WebhookAction,
 )
+from activitysmith_integrations.core.models import requests, responses, states
+from activitysmith_integrations.core.models.base import LazyModel, Model, member_docs
 
 METRICS = [{"label": "CPU", "value": 7, "unit": "%", "color": "red"}, {"label": "p99", "value": "1.20 s"}]
 EVERY_STATE: list[dict[str, Any]] = [
@@ -62,7 +65,7 @@ def test_what_the_contract_accepts_is_sent_unchanged(state: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [
         ({}, "title: is required"),
         ({"title": None}, "title: is null; leave it out instead"),
@@ -119,14 +122,14 @@ def test_what_the_contract_accepts_is_sent_unchanged(state: dict[str, Any]) -> N
         ({"title": "t", "badge": {}}, "badge.title: is required"),
         ({"title": "t", "auto_dismiss_minutes": -1}, "auto_dismiss_minutes: must be greater than or equal to 0"),
         ({"title": "t", "auto_dismiss_seconds": 0.5}, "auto_dismiss_seconds: must be a whole number"),
-        ("text", "must be a mapping or a ContentState, not a string"),
+        ("text", "must be a mapping or ContentState, not a string"),
     ],
 )
-def test_what_the_contract_refuses_is_refused_with_member_and_rule(state: Any, said: str) -> None:
+def test_what_the_contract_refuses_is_refused_with_member_and_rule(state: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         EndStreamRequest(content_state=state)
     assert str(refused.value).startswith("content_state")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_each_type_has_a_class_that_says_its_type(model: Any, wire: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: AlertState(title="t", mesage="m"), "mesage: is not a member; did you mean message?"),
         (lambda: AlertState(title="t", message="m", number_of_steps=1), "number_of_steps: is not a member"),
@@ -163,10 +166,10 @@ def test_each_type_has_a_class_that_says_its_type(model: Any, wire: dict[str, An
         (lambda: ContentState(title="t", type="alert"), "message: is required for type alert"),
     ],
 )
-def test_a_class_refuses_when_it_is_made(make: Any, said: str) -> None:
+def test_a_class_refuses_when_it_is_made(make: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         make()
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_whole_number_may_be_written_with_a_point() -> None:
@@ -202,7 +205,7 @@ def test_a_button_the_contract_accepts_is_sent_unchanged(action: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "message"),
     [
         ({**OPEN, "url": "ftp://example.com"}, "url: must start with https:// or http:// or shortcuts://"),
         ({**OPEN, "url": "https://"}, "url: is no URL"),
@@ -221,11 +224,11 @@ def test_a_button_the_contract_accepts_is_sent_unchanged(action: dict[str, Any])
         ("https://example.com", "must be a mapping or an action, not a string"),
     ],
 )
-def test_a_button_the_contract_refuses_is_refused(action: Any, said: str) -> None:
+def test_a_button_the_contract_refuses_is_refused(action: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         EndStreamRequest(action=action)
     assert str(refused.value).startswith("action")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_buttons_are_models_too() -> None:
@@ -242,7 +245,7 @@ def test_buttons_are_models_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "said"),
+    ("members", "message"),
     [
         ({"tags": [""]}, "tags.0: must not be empty"),
         ({"tags": ["x" * 65]}, "tags.0: must have at most 64 characters"),
@@ -253,7 +256,10 @@ def test_buttons_are_models_too() -> None:
         ({"metadata": {"a": "x" * 4001}}, "metadata.a: must be at most 4000 characters"),
         ({"metadata": {str(n): n for n in range(51)}}, "metadata: has more than 50 entries"),
         ({"metadata": {str(n): "é" * 1700 for n in range(5)}}, "metadata: is larger than 16 KB"),
-        ({"metadata": {"a": "\ud800"}}, "metadata: cannot be written as JSON"),
+        ({"\ud800": 1}, "has a member whose name holds half a surrogate pair"),
+        ({"metadata": {"a": "\ud800"}}, "metadata.a: holds half a surrogate pair"),
+        ({"metadata": {"a": 10**5000}}, "metadata: cannot be written as JSON"),
+        ({"metadata": {7: "a"}}, "metadata.7.[key]: must be a string"),
         ({"metadata": []}, "metadata: must be an object"),
         ({"alert": {"titel": "t"}}, "alert.titel: is not a member; did you mean title?"),
         ({"alert": {"title": None}}, "alert.title: is null"),
@@ -261,10 +267,10 @@ def test_buttons_are_models_too() -> None:
         ({"content_stat": {}}, "content_stat: is not a member; did you mean content_state?"),
     ],
 )
-def test_other_members_keep_to_the_contract(members: dict[str, Any], said: str) -> None:
+def test_other_members_keep_to_the_contract(members: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         EndStreamRequest(**members)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_metadata_keeps_its_kinds() -> None:
@@ -273,17 +279,17 @@ def test_metadata_keeps_its_kinds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "said"),
+    ("members", "message"),
     [
         ({"channels": []}, "channels: must not be empty"),
         ({"channels": ["a"], "target": {"channels": ["b"]}}, "target: differs from channels"),
         ({"target": {}}, "target.channels: is required"),
     ],
 )
-def test_channels_are_at_least_one_and_said_once(members: dict[str, Any], said: str) -> None:
+def test_channels_are_at_least_one_and_said_once(members: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         StreamRequest(content_state={"title": "t"}, **members)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_the_older_target_means_the_same_as_channels() -> None:
@@ -294,3 +300,62 @@ def test_the_older_target_means_the_same_as_channels() -> None:
 def test_starting_needs_a_state() -> None:
     with pytest.raises(InvalidRequestError, match="content_state: is required"):
         StreamRequest()  # type: ignore[call-arg]
+
+
+# What a member means is written where it is declared, and shown in errors
+
+EVERY_MODEL = [
+    model
+    for module in (states, requests, responses)
+    for model in vars(module).values()
+    if isinstance(model, type) and issubclass(model, LazyModel) and model.__module__ == module.__name__
+]
+
+
+@pytest.mark.parametrize("model", EVERY_MODEL, ids=lambda model: model.__name__)
+def test_every_member_says_what_it_means(model: type[BaseModel]) -> None:
+    # A class for one type fixes it, and its own text says what it shows.
+    fixed = {"type"} if model is not ContentState else set()
+    docs = member_docs(model)
+    assert set(model.model_fields) - set(docs) <= fixed
+    assert not [doc for doc in docs.values() if "``" in doc or "\n" in doc or doc.removesuffix("...").endswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Icon(symbol=""),
+            "symbol: must not be empty (The name of an SF Symbol, such as checkmark.circle.fill)",
+        ),
+        (lambda: ContentState(title=7), "title: must be a string (First line)"),
+        (
+            lambda: SegmentedProgressState(title="t", number_of_steps=0),
+            "(How many steps there are, 1 or more)",
+        ),
+        (
+            lambda: ContentState(title="t", value=[1]),
+            "(For type progress how far it is, out of upper_limit; for type value a finite number or a string)",
+        ),
+        (lambda: ProgressState(title="t", value="1", upper_limit=2), "(How far it is, out of upper_limit; each"),
+        (lambda: EndStreamRequest(tags=7), "left out keeps the stream's, [] clears)"),
+    ],
+)
+def test_a_refusal_says_what_the_member_means(make: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        make()
+    assert message in str(refused.value)
+
+
+def test_a_model_whose_source_is_not_there_is_refused_without_a_meaning() -> None:
+    names = {"Model": Model, "__name__": f"{Model.__module__.rpartition('.')[0]}.made"}
+    exec("class Made(Model):\n    size: int\n    'How large it is.'", names)
+    made: Any = names["Made"]
+    with pytest.raises(InvalidRequestError, match=r"^size: is required$"):
+        made()
+
+
+def test_a_request_that_was_changed_past_its_rules_is_refused_when_it_is_written() -> None:
+    changed = EndStreamRequest(tags=["a"]).model_copy(update={"metadata": {"a": object()}})
+    with pytest.raises(InvalidRequestError, match="cannot be written as JSON"):
+        changed.encode()

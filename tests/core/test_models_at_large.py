@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.service import KEY
 
 from activitysmith_integrations.core import (
     AlertState,
     ContentState,
+    EndStreamRequest,
     InvalidRequestError,
     MetricsState,
     ProgressState,
@@ -20,10 +20,11 @@ from activitysmith_integrations.core import (
     StreamRequest,
     TimerState,
     ValueState,
+    config,
     wire,
 )
 
-ENDPOINT = wire.resolve_endpoint(KEY, "http://127.0.0.1/api")
+ENDPOINT = config.resolve_endpoint(KEY, "http://127.0.0.1/api")
 
 # The contract's table, as strategies.
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -107,20 +108,25 @@ STREAM_BODY = st.builds(
 )
 
 
+def _content(request: EndStreamRequest | StreamRequest) -> bytes:
+    """The body that is sent for a request."""
+    return wire.build_request(ENDPOINT, "nightly", request).content
+
+
 def _same(one: Any, other: Any) -> bool:
     """Equal down to the kinds: 7 is not 7.0, and 1 is not true."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 @given(END_BODY)
-def test_any_legal_end_reaches_the_wire_unchanged(body: dict[str, Any]) -> None:
-    content = wire.end_stream_request(ENDPOINT, "nightly", body).content
+def test_any_legal_end_reaches_the_wire_unchanged(body: Any) -> None:
+    content = _content(EndStreamRequest(**body))
     assert _same(json.loads(content) if content else {}, body)
 
 
 @given(STREAM_BODY)
 def test_any_legal_update_reaches_the_wire_unchanged(body: dict[str, Any]) -> None:
-    assert _same(json.loads(wire.stream_request(ENDPOINT, "nightly", body).content), body)
+    assert _same(json.loads(_content(StreamRequest(**body))), body)
 
 
 @pytest.mark.parametrize("model", STATES, ids=lambda model: model.__name__)
@@ -137,7 +143,7 @@ def test_a_states_class_says_what_its_mapping_says_and_comes_back_from_the_wire(
 def test_a_state_without_its_type_is_as_good(state: dict[str, Any]) -> None:
     # The service infers the type, and with it the rules that only one type has.
     inferred = {name: value for name, value in state.items() if name != "type"}
-    content = wire.end_stream_request(ENDPOINT, "nightly", {"content_state": inferred}).content
+    content = _content(EndStreamRequest(content_state=inferred))
     assert _same(json.loads(content), {"content_state": inferred})
 
 
@@ -164,7 +170,7 @@ BREAKS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
 def test_one_broken_thing_is_refused_by_name_and_nothing_else_is(broken: str, state: dict[str, Any]) -> None:
     name, spoil = BREAKS[broken]
     with pytest.raises(InvalidRequestError) as refused:
-        wire.stream_request(ENDPOINT, "nightly", {"content_state": spoil(state)})
+        StreamRequest(content_state=spoil(state))
     assert [path for path, _ in refused.value.problems] == [f"content_state.{name}"]
 
 
@@ -183,10 +189,10 @@ ODD = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(NAMES), ODD, max_size=4), st.booleans())
 def test_whatever_it_is_it_is_sent_or_refused_before_sending(body: dict[str, Any], starting: bool) -> None:
-    make = wire.stream_request if starting else wire.end_stream_request
+    make: Any = StreamRequest if starting else EndStreamRequest
     try:
-        request = make(ENDPOINT, "nightly", body)
+        content = _content(make(**body))
     except InvalidRequestError:
         return
-    sent = json.loads(request.content) if request.content else {}
+    sent = json.loads(content) if content else {}
     assert sent == {name: value for name, value in body.items() if value is not None}

@@ -2,8 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.service import STARTED
 
 from activitysmith_integrations.core import (
@@ -14,7 +13,8 @@ from activitysmith_integrations.core import (
     StreamRequest,
     StreamResponse,
 )
-from activitysmith_integrations.core.progress import Progress, Spent, as_update, is_due, may_update
+from activitysmith_integrations.core.runs.budget import UpdateHistory, is_due, may_update
+from activitysmith_integrations.core.runs.progress import Progress, without_type
 
 
 def _answer(operation: str) -> StreamResponse:
@@ -22,8 +22,8 @@ def _answer(operation: str) -> StreamResponse:
     return StreamResponse(**members)
 
 
-def _shown(progress: Progress, updates: int = 1) -> Spent:
-    return Spent(updates=updates, since=0.0, shown=progress)
+def _shown(progress: Progress, updates: int = 1) -> UpdateHistory:
+    return UpdateHistory(updates=updates, since=0.0, shown=progress)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,12 @@ def test_a_count_is_kept_within_the_steps_there_are() -> None:
     assert Progress.begin("Nightly", None).updated(done=7).done == 7
 
 
+def test_a_count_that_nobody_could_read_is_kept_short() -> None:
+    at = Progress.begin("Nightly", 10**5000)
+    assert at.updated(done=10**5000).total == at.updated(done=10**5000).done == 10**12
+    assert Progress.begin("Nightly", None).updated(done=10**5000).state["subtitle"] == "1000000000000 steps done"
+
+
 def test_a_note_is_shown_instead_of_the_step_until_the_next_move() -> None:
     at = Progress.begin("Nightly", ["extract", "load"]).updated(note="7 of 9 files")
     assert (at.state["subtitle"], at.step) == ("7 of 9 files", "extract")
@@ -96,12 +102,12 @@ def test_work_of_unknown_length_shows_what_is_done_and_no_share_of_it() -> None:
 
 
 def test_work_of_unknown_length_is_shown_at_counts_that_grow() -> None:
-    at, spent, sent = Progress.begin("Nightly", None), Spent(), []
+    at, history, sent = Progress.begin("Nightly", None), UpdateHistory(), []
     for done in range(2001):
         at = at.updated(done=done)
-        if is_due(at, spent, 0.0):
+        if is_due(at, history, 0.0):
             sent.append(done)
-            spent = spent.tried(0.0).delivered(at, _answer("started" if done == 0 else "updated"), 0.0)
+            history = history.tried(0.0).delivered(at, _answer("started" if done == 0 else "updated"), 0.0)
     assert sent == [0, 1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500]
 
 
@@ -127,7 +133,7 @@ def test_every_state_is_one_that_the_service_takes(total: int, done: int, name: 
 
 def test_the_start_always_goes_out() -> None:
     at = Progress.begin("Nightly", 2).updated(done=2)
-    assert is_due(at, Spent(), 0)
+    assert is_due(at, UpdateHistory(), 0)
 
 
 def test_what_is_shown_already_is_not_sent_again() -> None:
@@ -143,21 +149,15 @@ def test_what_the_end_shows_anyway_is_not_sent() -> None:
 
 def test_the_service_is_left_alone_for_as_long_as_it_asks() -> None:
     at = Progress.begin("Nightly", 3)
-    spent = _shown(at).refused(RateLimitError(429, None, 60), now=100)
-    assert not is_due(at.updated(done=1), spent, 159)
-    assert is_due(at.updated(done=1), spent, 160)
+    history = _shown(at).refused(RateLimitError(429, None, 60), now=100)
+    assert not is_due(at.updated(done=1), history, 159)
+    assert is_due(at.updated(done=1), history, 160)
     assert is_due(at.updated(done=1), _shown(at).refused(RateLimitError(429), now=100), 100)
-
-
-def test_a_start_that_failed_is_made_up_for_by_the_next_update() -> None:
-    at = Progress.begin("Nightly", 12)
-    spent = Spent().tried(0).refused(APITimeoutError(), 1)
-    assert is_due(at, spent, 2)
 
 
 def test_an_update_has_no_type_so_that_it_starts_nothing_where_nothing_runs() -> None:
     state = Progress.begin("Nightly", 3).state
-    assert as_update(state) == {name: state[name] for name in ("title", "number_of_steps", "current_step")}
+    assert without_type(state) == {name: state[name] for name in ("title", "number_of_steps", "current_step")}
 
 
 def test_what_is_refused_as_an_update_is_started_by_the_next_one() -> None:
@@ -185,7 +185,7 @@ def test_other_changes_leave_room_for_the_segments_to_come() -> None:
 
 def test_a_new_activity_has_a_budget_of_its_own() -> None:
     at = Progress.begin("Nightly", 3)
-    used = Spent(updates=12, since=0.0, shown=at)
+    used = UpdateHistory(updates=12, since=0.0, shown=at, may_run=True)
     assert used.delivered(at, _answer("rotated"), 500).updates == 1
     assert used.delivered(at, _answer("rotated"), 500).since == 500
     assert used.delivered(at, _answer("updated"), 500) == used
@@ -193,8 +193,8 @@ def test_a_new_activity_has_a_budget_of_its_own() -> None:
 
 def test_a_stream_that_ran_before_us_is_no_older_than_our_first_word() -> None:
     at = Progress.begin("Nightly", 3)
-    spent = Spent().tried(0).refused(APITimeoutError(), 1).tried(9).delivered(at, _answer("updated"), 10)
-    assert (spent.updates, spent.since) == (2, 10)
+    history = UpdateHistory().tried(0).refused(APITimeoutError(), 1).tried(9).delivered(at, _answer("updated"), 10)
+    assert (history.updates, history.since) == (2, 10)
 
 
 # Seconds until the next move, what it is, and what becomes of a request.
@@ -209,16 +209,16 @@ _MOVES = st.tuples(
 def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
     total: int, moves: list[tuple[float, int | str, str]]
 ) -> None:
-    at, spent, now = Progress.begin("Nightly", total), Spent(), 0.0
+    at, history, now = Progress.begin("Nightly", total), UpdateHistory(), 0.0
     began, received, shown = 0.0, 0, None
     for seconds, what, fate in moves:
         now += seconds
         at = at.updated(done=what) if isinstance(what, int) else at.updated(note=what)
-        if not is_due(at, spent, now):
+        if not is_due(at, history, now):
             continue
-        spent = spent.tried(now)
+        history = history.tried(now)
         if fate == "fails":
-            spent = spent.refused(APITimeoutError(), now)
+            history = history.refused(APITimeoutError(), now)
             continue
         # What the service knows: it begins to count with the request that starts the activity.
         began = began if received else now
@@ -227,21 +227,21 @@ def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
         if fate == "arrives":
             assert at.state != shown
             shown = at.state
-            spent = spent.delivered(at, _answer("started" if received == 1 else "updated"), now)
+            history = history.delivered(at, _answer("started" if received == 1 else "updated"), now)
         else:
-            spent = spent.refused(APITimeoutError(), now)
+            history = history.refused(APITimeoutError(), now)
 
 
 @given(st.integers(1, 60), st.lists(st.integers(0, 5), max_size=100))
 def test_other_changes_never_take_the_place_of_a_segment(total: int, notes: list[int]) -> None:
-    at, spent = Progress.begin("Nightly", total), Spent()
+    at, history = Progress.begin("Nightly", total), UpdateHistory()
     sent = []
     for done, changes in enumerate([*notes, *[0] * total][:total]):
         for number in range(changes + 1):
             at = at.updated(done=done) if number == 0 else at.updated(note=f"change {number}")
-            if is_due(at, spent, 0.0):
+            if is_due(at, history, 0.0):
                 sent.append(at.state["current_step"])
-                spent = spent.tried(0.0).delivered(at, _answer("started" if len(sent) == 1 else "updated"), 0.0)
+                history = history.tried(0.0).delivered(at, _answer("started" if len(sent) == 1 else "updated"), 0.0)
     number = at.state["number_of_steps"]
     assert sorted(set(sent)) == list(range(number))
     assert len(sent) <= 12

@@ -14,7 +14,9 @@ from activitysmith_integrations.core import (
     APIStatusError,
     AsyncActivitySmithClient,
     AsyncLiveActivity,
-    EndStreamMembers,
+    ConfigurationError,
+    EndOptions,
+    EndStreamRequest,
     EndStreamResponse,
     LiveActivity,
     Metric,
@@ -23,13 +25,16 @@ from activitysmith_integrations.core import (
     ProgressState,
     RateLimitError,
     RetryPolicy,
-    RunOutcome,
     SegmentedProgressState,
+    StreamRequest,
     StreamResponse,
     ValueState,
-    end_request,
     stream_key,
 )
+from activitysmith_integrations.core.models.requests import EndStreamMembers
+from activitysmith_integrations.core.runs.ending import build_end
+from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.core.runs.picture import end_request
 
 
 def right(client: ActivitySmithClient) -> None:
@@ -47,7 +52,13 @@ def right(client: ActivitySmithClient) -> None:
     assert_type(stream_key("etl", "run 1"), str)
     with ActivitySmithClient("ask_...", retry=RetryPolicy(max_elapsed=5), http_client=httpx.Client()) as own:
         assert_type(own, ActivitySmithClient)
-    client.end_stream("nightly", **end_request(RunOutcome("nightly", "failed", steps_done=2, steps_total=5)))
+    end = EndStreamRequest(content_state=done, tags=["a"])
+    assert_type(client.send("nightly", end), EndStreamResponse)
+    assert_type(client.send("nightly", StreamRequest(content_state=done)), StreamResponse)
+    options: EndOptions = {"on_failure": "progress"}
+    outcome = RunOutcome("nightly", "failed", steps_done=2, steps_total=5)
+    assert_type(end_request(outcome, options), EndStreamRequest)
+    assert_type(client.send("nightly", build_end(outcome, options).request), EndStreamResponse)
 
     with LiveActivity("nightly", title="Nightly", steps=["extract", "load"], client=client) as activity:
         assert_type(activity, LiveActivity)
@@ -60,13 +71,18 @@ async def right_too() -> None:
         assert_type(client, AsyncActivitySmithClient)
         assert_type(await client.end_stream("nightly"), EndStreamResponse)
         assert_type(await client.stream("nightly", content_state={"title": "Nightly"}), StreamResponse)
+        assert_type(await client.send("nightly", EndStreamRequest()), EndStreamResponse)
+        assert_type(await client.send("nightly", StreamRequest(content_state={"title": "t"})), StreamResponse)
         async with AsyncLiveActivity("nightly", steps=3, client=client) as activity:
             activity.update(done=2, subtitle="nearly")
+            await activity.advance()
 
 
 def errors(client: ActivitySmithClient) -> None:
     try:
         client.end_stream("nightly")
+    except ConfigurationError as error:
+        assert_type(error.problems, tuple[tuple[str, str], ...])
     except RateLimitError as error:
         assert_type(error.retry_after, float | None)
     except APIStatusError as error:
@@ -78,12 +94,15 @@ def errors(client: ActivitySmithClient) -> None:
 def wrong(client: ActivitySmithClient, asynchronous: AsyncActivitySmithClient) -> None:
     client.end_stream()  # type: ignore[call-arg]
     client.end_stream(7)  # type: ignore[arg-type]
-    client.end_stream("nightly", ProgressState(title="t"))  # type: ignore[call-arg]
+    client.end_stream("nightly", ProgressState(title="t"))  # type: ignore[call-arg, arg-type]
     client.end_stream("nightly", state={"title": "t"})  # type: ignore[call-arg]
     client.end_stream("nightly", content_state="done")  # type: ignore[arg-type]
     client.end_stream("nightly", content_state=Metric(label="CPU", value=7))  # type: ignore[arg-type]
     client.end_stream("nightly", metadata={"rows": [7]})  # type: ignore[dict-item]
     client.stream("nightly")  # type: ignore[call-arg]
+    client.send("nightly", {"content_state": {"title": "t"}})  # type: ignore[call-overload]
+    EndStreamRequest(channels=["ops"])  # type: ignore[call-arg]
+    StreamRequest()  # type: ignore[call-arg]
     print(asynchronous.end_stream("nightly").operation)  # type: ignore[attr-defined]
     LiveActivity("nightly", client=asynchronous)  # type: ignore[arg-type]
     LiveActivity("nightly", titel="x")  # type: ignore[call-arg]
@@ -94,6 +113,6 @@ def wrong(client: ActivitySmithClient, asynchronous: AsyncActivitySmithClient) -
     ProgressState(title="t", percentage="50")  # type: ignore[arg-type]
     ValueState(title="t", valeu=1)  # type: ignore[call-arg]
     RunOutcome("nightly", "over")  # type: ignore[arg-type]
-    RetryPolicy(max_retries=None)  # type: ignore[arg-type]
+    RetryPolicy(max_retries="4")  # type: ignore[arg-type]
     ActivitySmithClient("ask_...", "https://example.com")  # type: ignore[call-arg]
     ActivitySmithClient(http_client=httpx.AsyncClient())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Peers that misbehave on a real socket."""
+"""Faulty peers on a real socket."""
 
 import contextlib
 import socket
@@ -7,7 +7,11 @@ from collections.abc import Callable
 
 
 class Peer:
-    """A TCP server on loopback that does to each connection what it is told."""
+    """A TCP server on loopback.
+
+    Args:
+        behave: What it does with each connection.
+    """
 
     def __init__(self, behave: Callable[[socket.socket], None]) -> None:
         self.connections = 0

@@ -12,10 +12,10 @@ OURS = "activitysmith_integrations"
 KEPT = Path(__file__).parents[1] / "surface"
 
 
-def check(wing: str, *modules: types.ModuleType) -> None:
-    """Fail where the public interface of these modules is not the one written down for the wing."""
+def check(package: str, *modules: types.ModuleType) -> None:
+    """Fail where the public interface of these modules is not the one written down for the package."""
     found = "\n".join(f"{module.__name__}\n{_surface(module)}\n" for module in modules)
-    file = KEPT / f"{wing}.txt"
+    file = KEPT / f"{package}.txt"
     assert found == file.read_text(), f"if it was meant to change, {file.name} is to say:\n{found}"
 
 
@@ -40,7 +40,7 @@ def _lines(name: str, value: Any) -> Iterator[str]:
         members = [member if member in value.__required_keys__ else f"{member}=" for member in value.__annotations__]
         yield f"{name}: {', '.join(members)}"
     elif isinstance(value, type) and issubclass(value, Exception):
-        yield f"{name}({_parameters(value.__init__)}), {' and '.join(base.__name__ for base in value.__bases__)}"
+        yield f"{name}({_parameters(value.__init__)}), {' and '.join(_public_bases(value))}"
         yield from sorted(_members(value))
     elif isinstance(value, type):
         yield f"{name}({_parameters_of(value)})"
@@ -51,6 +51,15 @@ def _lines(name: str, value: Any) -> Iterator[str]:
         yield f"{name}({_parameters(value)})"
     else:
         yield f"{name}: {_alternatives(value)}" if _alternatives(value) else name
+
+
+def _public_bases(cls: type) -> Iterator[str]:
+    """The names of a class's bases, in place of a private one the names of its own bases."""
+    for base in cls.__bases__:
+        if base.__name__.startswith("_"):
+            yield from _public_bases(base)
+        else:
+            yield base.__name__
 
 
 def _alternatives(value: Any) -> str:

@@ -3,19 +3,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from activitysmith_integrations.core import (
-    EndOptions,
-    EndStreamRequest,
-    InvalidRequestError,
-    RunOutcome,
-    end_request,
-    live_members,
-)
-from activitysmith_integrations.core.outcome import duration
-from activitysmith_integrations.core.segments import fold_steps
+from activitysmith_integrations.core import EndOptions, InvalidRequestError
+from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.core.runs.picture import end_request, running_labels
+from activitysmith_integrations.core.runs.segments import fold_steps
+from activitysmith_integrations.core.text import duration
 
 BEGAN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 URL = "https://airflow.example.com/dags/nightly/runs/r1"
@@ -38,7 +32,7 @@ def _outcome(result: Any = "failed", **facts: Any) -> RunOutcome:
 
 
 def _sent(outcome: RunOutcome, **options: Any) -> dict[str, Any]:
-    return EndStreamRequest(**end_request(outcome, options)).to_wire()  # type: ignore[arg-type]
+    return end_request(outcome, options).to_wire()  # type: ignore[arg-type]
 
 
 def test_a_success_is_green_with_every_step_complete() -> None:
@@ -83,7 +77,7 @@ def test_a_failure_is_an_alert_that_names_the_step_is_heard_and_stays() -> None:
         ("timed_out", "load timed out after 2 of 5 steps, 3 m 10 s", "Timed out"),
     ],
 )
-def test_a_crash_and_a_timeout_are_as_loud(result: str, message: str, badge: str) -> None:
+def test_a_crash_and_a_timeout_are_alerts_alike(result: str, message: str, badge: str) -> None:
     sent = _sent(_outcome(result))
     assert sent["content_state"]["message"] == message
     assert sent["content_state"]["badge"]["title"] == badge
@@ -220,10 +214,10 @@ def test_none_means_not_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        ({"on_sucess": "progress"}, "on_sucess: is no option; did you mean on_success?"),
-        ({"zzz": 1}, "zzz: is no option; known are on_success,"),
+        ({"on_sucess": "progress"}, "on_sucess: is not an option; did you mean on_success?"),
+        ({"zzz": 1}, "zzz: is not an option; known are on_success,"),
         ({"on_failure": "loud"}, "on_failure: 'loud' is not among alert, segmented_progress, progress"),
         ({"tags": "prod"}, "tags: must be a list of strings, not 'prod'"),
         ({"tags": [["prod"]]}, "tags: must be a list of strings"),
@@ -233,10 +227,10 @@ def test_none_means_not_said() -> None:
         ({"include_error": "no"}, "include_error: must be True or False, not 'no'"),
     ],
 )
-def test_a_wrong_choice_is_refused(options: Any, said: str) -> None:
+def test_a_wrong_choice_is_refused(options: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         end_request(_outcome(), options)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_metadata_that_leaves_no_room_keeps_the_users_alone() -> None:
@@ -247,11 +241,11 @@ def test_metadata_that_leaves_no_room_keeps_the_users_alone() -> None:
 def test_while_a_run_goes_on_its_tags_and_metadata_are_those_of_its_end_without_a_result() -> None:
     run = _outcome()
     options: EndOptions = {"tags": ["nightly"], "metadata": {"team": "data"}}
-    end, live = end_request(run, options), live_members(run, options)
-    assert live["tags"] == end["tags"]
-    assert live["metadata"] == {name: value for name, value in end["metadata"].items() if name != "result"}
+    end, running = end_request(run, options).to_wire(), running_labels(run, options)
+    assert running["tags"] == end["tags"]
+    assert running["metadata"] == {name: value for name, value in end["metadata"].items() if name != "result"}
     assert "result" in end["metadata"]
-    assert set(live) == {"tags", "metadata"}
+    assert set(running) == {"tags", "metadata"}
 
 
 # Words on a lock screen

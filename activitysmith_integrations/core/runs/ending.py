@@ -1,0 +1,257 @@
+"""How a stream is ended, whoever ends it: a failure is seen, time is kept, and one line says what happened.
+
+A durable wrapper (operator, task) raises, so that its engine delivers. A callback never raises and has little time, so
+it sends the best picture it can and logs one line about the result.
+"""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TypeAlias, TypeVar
+
+from activitysmith_integrations.core.client import ActivitySmithClient, AsyncActivitySmithClient
+from activitysmith_integrations.core.errors import (
+    ActivitySmithError,
+    APITimeoutError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    error_text,
+    on_one_line,
+)
+from activitysmith_integrations.core.models.requests import EndStreamRequest, StreamRequest
+from activitysmith_integrations.core.models.responses import EndStreamResponse, StreamResponse
+from activitysmith_integrations.core.retry import patient_retry
+from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome, given
+from activitysmith_integrations.core.runs.picture import end_request, start_of_end, without_banner
+
+_FAILURES: frozenset[Result] = frozenset({"failed", "crashed", "timed_out"})
+
+ClientT = TypeVar("ClientT", ActivitySmithClient, AsyncActivitySmithClient)
+
+_EndFlow: TypeAlias = Generator[EndStreamRequest | StreamRequest, EndStreamResponse | StreamResponse, "EndResult"]
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run's stream is to end.
+
+    Args:
+        result: How the run ended.
+        request: What ends the stream.
+        starts_unseen: Whether a stream that the service does not know is started to show the failure.
+        refused_options: Why the user's options were left out, None where they were not.
+    """
+
+    result: Result
+    request: EndStreamRequest
+    starts_unseen: bool
+    refused_options: InvalidRequestError | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether somebody has to see it: a failure, a crash or a timeout."""
+        return self.result in _FAILURES
+
+    def is_needed(self, *, was_never_shown: bool) -> bool:
+        """Whether there is something to send: not where a run that did not fail was certainly never shown.
+
+        Args:
+            was_never_shown: Whether it is certain that the stream does not run.
+        """
+        return self.is_failure or not was_never_shown
+
+
+@dataclass(frozen=True)
+class EndResult:
+    """What became of an end.
+
+    Args:
+        answer: The service's answer to the end, None where there is none.
+        error: What went wrong, None where nothing did.
+        was_unknown: Whether the service did not know the stream.
+        start: The service's answer to the start that was to show the failure, None where there is none.
+    """
+
+    answer: EndStreamResponse | None = None
+    error: Exception | None = None
+    was_unknown: bool = False
+    start: StreamResponse | None = None
+
+    def response(self, stream_key: str, *, missing_ok: bool) -> EndStreamResponse:
+        """What a durable wrapper returns.
+
+        Args:
+            stream_key: The stream.
+            missing_ok: Whether a stream that the service does not know counts as ended.
+
+        Raises:
+            Exception: What went wrong.
+        """
+        if self.answer is not None:
+            if not self.answer.success:
+                remarks = on_one_line(" ".join(self.answer.remarks))
+                raise InvalidResponseError(f"ActivitySmith answered without a success. {remarks}".rstrip())
+            return self.answer
+        if self.is_missing and missing_ok:
+            return missing_stream_response(stream_key)
+        raise self.error or InvalidResponseError("ActivitySmith did not answer.")
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the service does not know the stream, and nobody wanted it started."""
+        return self.was_unknown and isinstance(self.error, NotFoundError) and not self.error.has_no_recipients
+
+
+def build_end(outcome: RunOutcome, options: EndOptions | None) -> End:
+    """How a run's stream is to end.
+
+    Args:
+        outcome: What happened.
+        options: How it is to look.
+
+    Raises:
+        InvalidRequestError: An option is misspelt or breaks a rule of the API.
+    """
+    request = end_request(outcome, options)
+    return _end(outcome, request, starts_unseen=given(options).get("start_unseen_failures", True))
+
+
+def build_end_or_default(outcome: RunOutcome, options: EndOptions | None) -> End:
+    """:func:`build_end` for callbacks: options that cannot be used are left out, so that the stream ends anyway."""
+    try:
+        return build_end(outcome, options)
+    except InvalidRequestError as error:
+        refused = error
+    except Exception as error:  # whatever a value of the user's own does when it is looked at
+        refused = InvalidRequestError(("", error_text(error)))
+    return _end(outcome, end_request(outcome), refused_options=refused)
+
+
+def _end(
+    outcome: RunOutcome,
+    request: EndStreamRequest,
+    *,
+    starts_unseen: bool = True,
+    refused_options: InvalidRequestError | None = None,
+) -> End:
+    return End(outcome.result, request, starts_unseen and outcome.result in _FAILURES, refused_options)
+
+
+def end_stream(
+    client: ActivitySmithClient,
+    stream_key: str,
+    end: End,
+    *,
+    deadline: float | None = None,
+    waits_for_place: bool = True,
+) -> EndResult:
+    """End a stream; it never raises what the service or the network does.
+
+    Args:
+        client: The client.
+        stream_key: The stream.
+        end: How.
+        deadline: The moment on ``time.monotonic()``'s clock until which calls repeat themselves; None leaves that to
+            the client's own retry policy.
+        waits_for_place: Whether a failure that has no place on the screen is tried again until the deadline, every 3 s;
+            not where whoever calls this tries again later by itself.
+    """
+    flow = _end_flow(end)
+    try:
+        request = next(flow)
+        while True:
+            try:
+                answer = _patient(client, deadline, waits_for_place).send(stream_key, request)
+            except ActivitySmithError as error:
+                request = flow.throw(error)
+            else:
+                request = flow.send(answer)
+    except StopIteration as done:
+        result: EndResult = done.value
+        return result
+
+
+async def async_end_stream(
+    client: AsyncActivitySmithClient,
+    stream_key: str,
+    end: End,
+    *,
+    deadline: float | None = None,
+    waits_for_place: bool = True,
+) -> EndResult:
+    """:func:`end_stream` for asyncio."""
+    flow = _end_flow(end)
+    try:
+        request = next(flow)
+        while True:
+            try:
+                answer = await _patient(client, deadline, waits_for_place).send(stream_key, request)
+            except ActivitySmithError as error:
+                request = flow.throw(error)
+            else:
+                request = flow.send(answer)
+    except StopIteration as done:
+        result: EndResult = done.value
+        return result
+
+
+def _end_flow(end: End) -> _EndFlow:
+    """The requests that end a stream, each given the answer to the one before, or thrown its error.
+
+    A stream that the service never knew was refused its start, lost it, or belongs to a run that failed before its
+    first task. A failure is then shown all the same: the start carries the banner, and the end only keeps the picture.
+    """
+    try:
+        answer = yield end.request
+        return EndResult(_end_answer(answer))
+    except NotFoundError as error:
+        if not (error.from_service and end.starts_unseen):
+            return EndResult(error=error, was_unknown=error.from_service)
+    except ActivitySmithError as error:
+        return EndResult(error=error)
+    try:
+        start = yield start_of_end(end.request)
+    except ActivitySmithError as error:
+        return EndResult(error=error, was_unknown=True)
+    try:
+        answer = yield without_banner(end.request)
+        return EndResult(_end_answer(answer), was_unknown=True, start=_start_answer(start))
+    except ActivitySmithError as error:
+        return EndResult(error=error, was_unknown=True, start=_start_answer(start))
+
+
+# The client answers by the kind of request, which its type cannot say of a request that a generator yields.
+
+
+def _end_answer(answer: EndStreamResponse | StreamResponse) -> EndStreamResponse:
+    assert isinstance(answer, EndStreamResponse)  # noqa: S101
+    return answer
+
+
+def _start_answer(answer: EndStreamResponse | StreamResponse) -> StreamResponse:
+    assert isinstance(answer, StreamResponse)  # noqa: S101
+    return answer
+
+
+def _patient(client: ClientT, deadline: float | None, waits_for_place: bool) -> ClientT:
+    if deadline is None:
+        return client
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise APITimeoutError("The time for it was over before it could be sent.")
+    return client.with_retry(replace(patient_retry(left), waits_for_place=waits_for_place))
+
+
+def missing_stream_response(stream_key: str) -> EndStreamResponse:
+    """The answer of a durable wrapper where the service knows no such stream."""
+    return EndStreamResponse(
+        success=True,
+        operation="ended",
+        stream_key=stream_key,
+        timestamp=datetime.now(UTC),
+        activity_id=None,
+        ignored=True,
+        message="The service knows no such stream: nothing was left to end.",
+    )

@@ -1,0 +1,49 @@
+import pytest
+
+from activitysmith_integrations.core import InvalidRequestError, LiveActivity
+from activitysmith_integrations.core.suggest import check_names, closest, unknown_name
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("mesage", "message"), ("titel", "title"), ("colour", "color"), ("zzz", None), ("", None)]
+)
+def test_a_misspelt_name_means_the_one_that_is_most_like_it(name: str, meant: str | None) -> None:
+    assert closest(name, ["title", "message", "color"]) == meant
+
+
+def test_how_much_alike_they_must_be_can_be_chosen() -> None:
+    assert closest("nightly", ["nightly-etl"]) == "nightly-etl"
+    assert closest("nightly", ["nightly-etl"], similarity=0.9) is None
+
+
+def test_a_name_that_is_like_none_is_shown_what_there_is() -> None:
+    assert unknown_name("zzz", ["title", "color"]) == "known are title, color"
+
+
+def test_long_names_and_many_are_compared_in_part() -> None:
+    many = [f"step {number}" for number in range(30_000)]
+    assert closest("step 29999", many) in many[:500]
+    assert closest("x" * 1_000_000, many) is None
+
+
+def test_an_option_may_mean_a_parameter_of_its_function_or_what_others_call_it() -> None:
+    for name, meant in (("totl", "total"), ("subtitel", "subtitle"), ("flow", "pipeline")):
+        with pytest.raises(InvalidRequestError, match=f"{name}: is not an option; did you mean {meant}?"):
+            check_names({name: 1}, ["title", "subtitle"], other=["total"], synonyms={"flow": "pipeline"})
+    check_names({"title": 1}, ["title"], synonyms={"title": "other"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("total", "steps"),
+        ("stpes", "steps"),
+        ("titel", "title"),
+        ("name", "title"),
+        ("clinet", "client"),
+        ("uri", "url"),
+    ],
+)
+def test_an_option_of_a_live_activity_may_mean_one_of_its_parameters(name: str, meant: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{name}: is not an option; did you mean {meant}"):
+        LiveActivity("nightly", **{name: 5})  # type: ignore[arg-type]
