@@ -1,26 +1,20 @@
 """``python -m activitysmith_integrations.sandbox``: run the sandbox on this machine, or draw a state."""
 
 import argparse
-import asyncio
 import contextlib
 import errno
 import logging
-import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 try:
-    import uvicorn
-    from starlette.applications import Starlette
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
     from activitysmith_integrations.core.errors import InvalidRequestError
     from activitysmith_integrations.sandbox.app import create_app
-    from activitysmith_integrations.sandbox.connection import CLOSE_CONNECTION
-    from activitysmith_integrations.sandbox.page import is_loopback
+    from activitysmith_integrations.sandbox.hosts import is_loopback, reachable_host
     from activitysmith_integrations.sandbox.preview import preview
+    from activitysmith_integrations.sandbox.server import SandboxServer, listen
 except ModuleNotFoundError as missing:
     sys.exit(
         f"The sandbox needs {str(missing.name).partition('.')[0]}, which is not installed: "
@@ -28,78 +22,46 @@ except ModuleNotFoundError as missing:
     )
 
 
-class SandboxServer(uvicorn.Server):
-    """A server on which the sandbox's faults reach the wire.
-
-    Args:
-        app: What :func:`~activitysmith_integrations.sandbox.app.create_app` made.
-        listener: A socket that listens already.
-        on_started: Called once connections are accepted.
-    """
-
-    def __init__(self, app: Starlette, listener: socket.socket, on_started: Callable[[], None] = lambda: None) -> None:
-        super().__init__(uvicorn.Config(app, http=_ClosableProtocol, ws="none", lifespan="off", log_level="warning"))
-        self._listener = listener
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections on the listener, then say so."""
-        await super().startup([self._listener])
-        self._on_started()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop at once: a delayed or dripping answer would take as long as it was told to, a viewer for ever."""
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await super().shutdown([self._listener])
-
-
-class _ClosableProtocol(H11Protocol):
-    """Hands the app a way to close its connection."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, CLOSE_CONNECTION: transport.close}
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Args:
-        host: A name or an address of this machine.
-        port: A port; 0 takes a free one.
-
-    Raises:
-        OSError: It cannot be listened on.
-    """
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    # asyncio would do so for sockets of its own making; without it an answer waits 40 ms for the client's receipt.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
 def page_url(host: str, port: int) -> str:
-    """Where the lock screen is."""
+    """The URL of the page that shows the lock screen, as this machine reaches it."""
+    host = reachable_host(host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def banner(host: str, port: int) -> str:
-    """What the command prints. The first line has a fixed form, for programs that start the sandbox."""
-    url = f"{page_url(host, port)}api"
-    connection = f'{{"conn_type":"activitysmith","password":"ask_sandbox","host":"{url}"}}'
-    warning = "" if is_loopback(host) else "\nOther machines can reach it, and any API key opens it.\n"
-    return f"""\
-ActivitySmith sandbox: {url}
-{warning}
-The lock screen, live: {page_url(host, port)}
+    """What the command prints once it serves. The first line has a fixed form, for programs that start the sandbox.
 
+    Args:
+        host: The host name or address that it listens on.
+        port: The port.
+    """
+    page = page_url(host, port)
+    warning = "" if is_loopback(host) else "\nOther machines can reach it, with any API key.\n"
+    settings = _settings(f"{page}api") if is_loopback(reachable_host(host)) else _NO_SETTINGS
+    return f"""\
+ActivitySmith sandbox: {page}api
+{warning}
+The lock screen, live: {page}
+
+{settings}
+All that it can do is listed at {page}sandbox. Ctrl-C stops it.
+"""
+
+
+_NO_SETTINGS = """\
+This package's clients send plain http to loopback addresses only, and this is none. With --host 0.0.0.0 the sandbox
+is reached under 127.0.0.1, too; on another machine, let its loopback address lead here (ssh -L).
+"""
+
+
+def _settings(url: str) -> str:
+    connection = f'{{"conn_type":"activitysmith","password":"ask_sandbox","host":"{url}"}}'
+    return f"""\
 For Python and Prefect:
   export ACTIVITYSMITH_BASE_URL={url}
   export ACTIVITYSMITH_API_KEY=ask_sandbox
 For Airflow:
   export AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT='{connection}'
-
-All that it can do: {page_url(host, port)}sandbox. Ctrl-C stops.
 """
 
 
@@ -167,27 +129,27 @@ def _serve(options: argparse.Namespace) -> None:
         if error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {options.port} on {options.host} is in use; choose another with --port (0: a free one)")
         sys.exit(f"Cannot listen on {options.host} port {options.port}: {error.strerror}")
-    port = listener.getsockname()[1]
+    address, port = listener.getsockname()[:2]
     app = create_app(
         max_concurrent=options.max_concurrent,
         requests_per_minute=options.requests_per_minute,
-        any_host=not is_loopback(options.host),
+        host=options.host,
     )
 
     def on_started() -> None:
-        _say(banner(options.host, port))
+        _print(banner(address, port))
         if options.open:
-            # Not here: a browser in the terminal would hold up the server that it asks.
-            threading.Thread(target=webbrowser.open, args=[page_url(options.host, port)], daemon=True).start()
+            # In a thread: a browser in the terminal would block the server that it loads the page from.
+            threading.Thread(target=webbrowser.open, args=[page_url(address, port)], daemon=True).start()
 
     server = SandboxServer(app, listener, on_started)
-    # One line for each request is what a developer wants to see, and nothing else.
+    # Log one line for each request, and nothing else.
     logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

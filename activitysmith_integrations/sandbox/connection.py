@@ -1,4 +1,4 @@
-"""A request's connection: whether somebody is still there, and how to break it off."""
+"""A request's connection: whether the client is still there, and how to close it before the answer is complete."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,35 +6,33 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope
 
 CLOSE_CONNECTION = "close_connection"
-"""Where in a request's ``scope["state"]`` the server leaves a function that closes the connection, after what
-has been sent so far. ASGI has no message for that, and faults such as ``drop`` need it."""
+"""The key in a request's ``scope["state"]`` under which the server leaves a function that closes the connection,
+after what has been sent so far. ASGI has no message for that, and faults such as ``drop`` need it."""
 
 
-def closer(scope: Scope) -> Callable[[], None] | None:
-    """What closes the connection; None where the server has left nothing for it."""
-    found: Callable[[], None] | None = scope.get("state", {}).get(CLOSE_CONNECTION)
-    return found
+def can_close(scope: Scope) -> bool:
+    """Whether the server has left a function that closes the connection."""
+    return CLOSE_CONNECTION in scope.get("state", {})
 
 
 async def close(scope: Scope, receive: Receive) -> None:
-    """Close the connection, and wait until it is so: a server complains of an app that returns before."""
-    close_now = closer(scope)
-    if close_now is not None:
-        close_now()
-        await gone(receive)
+    """Close the connection and wait until it is closed: a server logs an error where an app returns before."""
+    if can_close(scope):
+        close_connection: Callable[[], None] = scope["state"][CLOSE_CONNECTION]
+        close_connection()
+        await _disconnected(receive)
 
 
-async def gone(receive: Receive) -> None:
-    """Wait until the client has gone away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def stays(receive: Receive, seconds: float) -> bool:
-    """Wait; at once False when the client goes away, since then nobody waits for the answer."""
+async def still_connected_after(seconds: float, receive: Receive) -> bool:
+    """Wait. False as soon as the client disconnects, since then nobody waits for the answer."""
     try:
         async with asyncio.timeout(seconds):
-            await gone(receive)
+            await _disconnected(receive)
     except TimeoutError:
         return True
     return False
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

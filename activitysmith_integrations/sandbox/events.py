@@ -1,153 +1,132 @@
-"""Who looks at the page, and what each of them has still to be told.
+"""What the page's viewers are sent: which streams have changed, and the new lines of the log.
 
-A viewer is told of streams, not of changes: whatever happened to a stream since it was last told, it is told once, as
-it is by then. So what waits for a viewer that is slow never grows beyond the number of streams, and where nobody
-looks nothing waits.
+All viewers share one list of changes, in which a stream is once, however often it changed. Of a viewer only the number
+of the last change that it was sent is kept. A viewer that is too slow for the list starts over with the latest changes.
+So many or slow viewers cost no memory, and publishing a change costs the same without a viewer and with many.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-LINES = 200
-"""How many lines of the request log a viewer is told at most."""
-_STREAMS_AT_ONCE = 50
-
-
-class RequestLog:
-    """The latest requests, each with a number of its own.
-
-    Args:
-        most: How many are kept.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._entries: deque[tuple[dict[str, Any], dict[str, Any]]] = deque(maxlen=most)
-        self._count = 0
-
-    def add(self, request: dict[str, Any], line: dict[str, Any]) -> dict[str, Any]:
-        """Remember a request.
-
-        Args:
-            request: All that is known of it.
-            line: What the page's log says of it.
-
-        Returns:
-            The line with its number.
-        """
-        self._count += 1
-        numbered = {"number": self._count, **line}
-        self._entries.append((request, numbered))
-        return numbered
-
-    def find(self, number: int) -> dict[str, Any] | None:
-        """A request by its number; None where it was forgotten or never was."""
-        index = number - self._count + len(self._entries) - 1
-        return self._entries[index][0] if 0 <= index < len(self._entries) else None
-
-    def requests(self) -> list[dict[str, Any]]:
-        """All that are kept, oldest first."""
-        return [request for request, _ in self._entries]
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What the page's log says, oldest first: as much of it as a viewer is told."""
-        start = max(0, len(self._entries) - LINES)
-        return [self._entries[index][1] for index in range(start, len(self._entries))]
-
-    def clear(self) -> None:
-        """Forget all; numbers go on."""
-        self._entries.clear()
+MAX_STREAMS = 1000
+"""How many streams a viewer is sent: those that changed last."""
+MAX_LINES = 200
+"""How many lines of the log a viewer is sent: the latest."""
+_STREAMS_IN_AN_EVENT = 50
+_MIN_INTERVAL_SECONDS = 0.1
+_BYTES_PER_SECOND = 20_000_000
+_OVERHEAD_BYTES = 10_000  # what sending an event costs however small it is
 
 
 @dataclass(frozen=True)
-class News:
-    """What a viewer is told at once.
+class Event:
+    """What a viewer is sent at once.
 
     Args:
-        number: How much has happened in all.
-        fresh: Whether what was told before is no longer so.
-        keys: Streams to be shown as they are now.
-        lines: New lines of the request log.
+        number: How many changes have been published in all.
+        fresh: Whether what was sent before no longer counts.
+        keys: Streams to be shown as they are now, latest change first.
+        lines: New lines of the log as JSON, oldest first.
     """
 
     number: int
     fresh: bool
-    keys: list[str]
-    lines: list[dict[str, Any]]
+    keys: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass
 class Viewer:
-    """Somebody who looks, and what is still to be told."""
+    """One open page.
 
-    keys: dict[str, None] = field(default_factory=dict)
-    lines: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=LINES))
-    fresh: bool = True
-    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    Args:
+        sent: The number of the last change that it was sent.
+        remaining: Streams that did not fit into its last event.
+    """
 
-    def start_over(self, keys: Iterable[str], lines: Iterable[dict[str, Any]]) -> None:
-        """Tell everything anew."""
-        self.keys = dict.fromkeys(keys)
-        self.lines.clear()
-        self.lines.extend(lines)
-        self.fresh = True
-        self.waiting.set()
+    sent: int = -1
+    remaining: tuple[str, ...] = ()
 
 
 class Feed:
-    """Tells those who look."""
+    """Publishes changes to the viewers."""
 
     def __init__(self) -> None:
-        self._viewers: list[Viewer] = []
         self._number = 0
+        # The number of each stream's latest change, oldest first, and of each line.
+        self._changes: OrderedDict[str, int] = OrderedDict()
+        self._lines: deque[tuple[int, str]] = deque(maxlen=MAX_LINES)
+        # Later changes than this one are all in the list.
+        self._complete_since = 0
+        self._published = asyncio.Event()
+        self.viewers = 0
 
-    def open(self, keys: Iterable[str], lines: Iterable[dict[str, Any]]) -> Viewer:
-        """Somebody begins to look.
+    @contextmanager
+    def viewer(self) -> Iterator[Viewer]:
+        """A viewer for as long as the block goes on."""
+        self.viewers += 1
+        try:
+            yield Viewer()
+        finally:
+            self.viewers -= 1
+
+    def publish(self, line: str, changed: str | None) -> None:
+        """Publish that a request was answered.
 
         Args:
-            keys: The streams there are, the one to be told first in front.
-            lines: What the log says so far.
+            line: Its line in the log, as JSON.
+            changed: The key of the stream that it changed.
         """
-        viewer = Viewer()
-        viewer.start_over(keys, lines)
-        self._viewers.append(viewer)
-        return viewer
+        self._number += 1
+        self._lines.append((self._number, line))
+        if changed is not None:
+            self._changes[changed] = self._number
+            self._changes.move_to_end(changed)
+            if len(self._changes) > MAX_STREAMS:
+                _, self._complete_since = self._changes.popitem(last=False)
+        self._wake()
 
-    def close(self, viewer: Viewer) -> None:
-        """Nobody looks there any more."""
-        self._viewers.remove(viewer)
+    def publish_reset(self) -> None:
+        """Publish that all streams and requests were forgotten."""
+        self._number += 1
+        self._changes.clear()
+        self._lines.clear()
+        self._complete_since = self._number
+        self._wake()
 
-    def happened(self, line: dict[str, Any], changed: str | None) -> None:
-        """A request was answered.
+    def _wake(self) -> None:
+        self._published.set()
+        self._published = asyncio.Event()
+
+    async def next_event(self, viewer: Viewer) -> Event:
+        """The next event for a viewer; waits until there is something to send."""
+        while viewer.sent == self._number and not viewer.remaining:
+            await self._published.wait()
+        fresh = viewer.sent < self._complete_since
+        keys = list(self._changed_since(-1 if fresh else viewer.sent))
+        if viewer.remaining and not fresh:
+            keys = list(dict.fromkeys([*keys, *viewer.remaining]))
+        lines = tuple(line for number, line in self._lines if fresh or number > viewer.sent)
+        viewer.sent, viewer.remaining = self._number, tuple(keys[_STREAMS_IN_AN_EVENT:])
+        return Event(self._number, fresh, tuple(keys[:_STREAMS_IN_AN_EVENT]), lines)
+
+    def _changed_since(self, number: int) -> Iterator[str]:
+        for key in reversed(self._changes):
+            if self._changes[key] <= number:
+                break
+            yield key
+
+    def interval(self, size: int) -> float:
+        """Seconds until a viewer's next event, so that all viewers together get no more than 20 MB a second.
+
+        A power of two times 0.1 s: viewers that wait for multiples of it are sent the same events.
 
         Args:
-            line: What the log says of it.
-            changed: The key of the stream that is different now.
+            size: Bytes of its last event.
         """
-        self._number += 1
-        for viewer in self._viewers:
-            viewer.lines.append(line)
-            if changed is not None:
-                viewer.keys[changed] = None
-            viewer.waiting.set()
-
-    def forgot(self) -> None:
-        """All streams and requests were forgotten."""
-        self._number += 1
-        for viewer in self._viewers:
-            viewer.start_over((), ())
-
-    async def news(self, viewer: Viewer) -> News:
-        """What there is to tell; waits until there is something."""
-        await viewer.waiting.wait()
-        keys = list(viewer.keys)[:_STREAMS_AT_ONCE]
-        for key in keys:
-            del viewer.keys[key]
-        news = News(self._number, viewer.fresh, keys, list(viewer.lines))
-        viewer.fresh = False
-        viewer.lines.clear()
-        if not viewer.keys:
-            viewer.waiting.clear()
-        return news
+        needed = self.viewers * (size + _OVERHEAD_BYTES) / _BYTES_PER_SECOND / _MIN_INTERVAL_SECONDS
+        return _MIN_INTERVAL_SECONDS * 2.0 ** math.ceil(math.log2(max(needed, 1)))

@@ -1,31 +1,27 @@
-"""The page that shows the lock screen: its files, its events, and who may see them."""
+"""The page that shows the lock screen: its files and its events."""
 
 import asyncio
-import contextlib
-import ipaddress
 import json
+import mimetypes
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+from starlette.staticfiles import StaticFiles
 
-from activitysmith_integrations.sandbox.connection import gone
-from activitysmith_integrations.sandbox.drawing import draw
-from activitysmith_integrations.sandbox.events import Feed, News, RequestLog, Viewer
+from activitysmith_integrations.sandbox.cards import card
+from activitysmith_integrations.sandbox.errors import RefusedError
+from activitysmith_integrations.sandbox.events import Event, Feed
 from activitysmith_integrations.sandbox.palette import page_stylesheet
-from activitysmith_integrations.sandbox.readings import Clock
-from activitysmith_integrations.sandbox.streams import Account, RefusedError, Stream
+from activitysmith_integrations.sandbox.request_log import RequestLog
+from activitysmith_integrations.sandbox.streams import Account
 
-# Seconds: between two events, so that what happens at the same time is told at once; without any, so that a
-# connection that is gone shows.
-_PACE, _SILENCE = 0.1, 15
+_KEEP_ALIVE_SECONDS = 15  # until a comment is sent where there is no event, so that a broken connection is noticed
+_MAX_ENCODED = 8
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -36,6 +32,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# Windows may know the type as text/plain, with which no browser runs a script.
+mimetypes.add_type("text/javascript", ".js")
 
 
 class Page:
@@ -43,149 +41,95 @@ class Page:
 
     Args:
         account: What is shown.
-        log: What was asked for.
-        feed: Tells of what changes.
+        log: The requests.
+        feed: Publishes what changes.
         clock: Tells the time, with its zone.
-        any_host: Whether it may be asked for under any name. Otherwise only as this machine: a web page elsewhere
-            can give its own name this machine's address, and would see all.
     """
 
-    def __init__(
-        self, account: Account, log: RequestLog, feed: Feed, clock: Callable[[], datetime], *, any_host: bool
-    ) -> None:
+    def __init__(self, account: Account, log: RequestLog, feed: Feed, clock: Callable[[], datetime]) -> None:
         self._account, self._log, self._feed, self._clock = account, log, feed, clock
-        self._any_host = any_host
+        self._encoded: dict[tuple[Event, float], bytes] = {}
+        self._turn = asyncio.Lock()
+        self._files = _PageFiles(packages=[("activitysmith_integrations.sandbox", "static")])
 
-    def routes(self) -> list[Route]:
-        """Where it is."""
+    def routes(self) -> list[BaseRoute]:
+        """The page's routes."""
         return [
-            Route("/", self._file("index.html", "text/html"), methods=["GET"]),
-            Route("/sandbox/page/page.css", self._file("page.css", "text/css"), methods=["GET"]),
-            Route("/sandbox/page/page.js", self._file("page.js", "text/javascript"), methods=["GET"]),
+            Route("/", self._file("index.html"), methods=["GET"]),
+            Route("/sandbox/page/page.css", self._file("page.css"), methods=["GET"]),
+            Route("/sandbox/page/page.js", self._file("page.js"), methods=["GET"]),
             Route("/sandbox/page/cards.css", self._cards_css, methods=["GET"]),
             Route("/sandbox/events", self._events, methods=["GET"]),
-            Route("/sandbox/requests/{number:int}", self._request, methods=["GET"]),
+            Route("/sandbox/requests/{number}", self._request, methods=["GET"]),
         ]
 
-    def _file(self, name: str, media_type: str) -> Callable[[Request], Any]:
+    def _file(self, name: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            self._check_host(request)
-            return Response(_file(name), headers=_HEADERS, media_type=media_type)
+            return await self._files.get_response(name, request.scope)
 
         return answer
 
     async def _cards_css(self, request: Request) -> Response:
-        self._check_host(request)
         return Response(page_stylesheet(), headers=_HEADERS, media_type="text/css")
 
     async def _events(self, request: Request) -> Response:
-        """GET /sandbox/events. Whoever comes back is told everything anew, so ``Last-Event-ID`` changes nothing."""
-        self._check_host(request)
+        """GET /sandbox/events. A page that reconnects is sent everything anew, so ``Last-Event-ID`` changes nothing."""
         if request.method == "HEAD":
             return Response(headers=_HEADERS, media_type="text/event-stream")
+        return StreamingResponse(self._event_stream(), headers=_HEADERS, media_type="text/event-stream")
+
+    async def _event_stream(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        with self._feed.viewer() as viewer:
+            while True:
+                try:
+                    async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
+                        sent = self._encode(await self._feed.next_event(viewer))
+                except TimeoutError:
+                    sent = b": still connected\n\n"
+                # Viewers take turns, so that other requests are answered between them.
+                async with self._turn:
+                    await asyncio.sleep(0)
+                # Waits here while the viewer is slow; what changes meanwhile is in the next event.
+                yield sent
+                interval = self._feed.interval(len(sent))
+                await asyncio.sleep(interval - loop.time() % interval)
+
+    def _encode(self, event: Event) -> bytes:
+        """An event as it is sent. Viewers that are sent the same one at the same time share it."""
         now = self._clock()
-        keys = [stream.key for stream in reversed(self._account.streams) if not _is_removed(stream, now)]
-        return _EventStream(self._feed, self._feed.open(keys, self._log.lines()), self._event)
+        key = event, round(now.timestamp(), 1)
+        if key not in self._encoded:
+            if len(self._encoded) >= _MAX_ENCODED:
+                self._encoded.clear()
+            self._encoded[key] = self._encode_at(event, now)
+        return self._encoded[key]
+
+    def _encode_at(self, event: Event, now: datetime) -> bytes:
+        cards = [card(key, self._account.find(key), now) for key in event.keys]
+        head = {
+            "now": now.timestamp(),
+            "fresh": event.fresh,
+            "live": self._account.live_count,
+            "cards": cards,
+        }
+        # The lines are JSON already.
+        data = f'{json.dumps(head)[:-1]}, "lines": [{", ".join(event.lines)}]}}'
+        return f"id: {event.number}\ndata: {data}\n\n".encode()
 
     async def _request(self, request: Request) -> Response:
         """GET /sandbox/requests/{number}."""
-        self._check_host(request)
-        found = self._log.find(request.path_params["number"])
+        number = request.path_params["number"]
+        found = self._log.find(int(number)) if re.fullmatch(r"[0-9]{1,15}", number) else None
         if found is None:
             raise RefusedError(404, "Not Found", "That request is not among the latest.")
-        return Response(json.dumps(found), headers=_HEADERS, media_type="application/json")
-
-    def _check_host(self, request: Request) -> None:
-        if not self._any_host and not is_loopback(_host_of(request)):
-            message = (
-                "The page is for this machine; open it as http://127.0.0.1 with its port, or start it with --host."
-            )
-            raise RefusedError(403, "Forbidden", message)
-
-    def _event(self, news: News) -> bytes:
-        now = self._clock()
-        streams = self._account.streams
-        told = {
-            "now": now.timestamp(),
-            "fresh": news.fresh,
-            "live": sum(stream.live for stream in streams),
-            "cards": [_card(key, self._account.find(key), now) for key in news.keys],
-            "lines": news.lines,
-        }
-        return f"id: {news.number}\ndata: {json.dumps(told)}\n\n".encode()
+        return Response(found, headers=_HEADERS, media_type="application/json")
 
 
-class _EventStream(Response):
-    """Tells one viewer, until it goes away."""
+class _PageFiles(StaticFiles):
+    """The page's files, with headers that keep everything from elsewhere out of the page."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, feed: Feed, viewer: Viewer, event: Callable[[News], bytes]) -> None:
-        super().__init__(headers=_HEADERS)
-        del self.headers["content-length"]
-        self._feed, self._viewer, self._event = feed, viewer, event
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        telling, leaving = asyncio.create_task(self._tell(send)), asyncio.create_task(gone(receive))
-        try:
-            await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._feed.close(self._viewer)
-            for task in (telling, leaving):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-
-    async def _tell(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        while True:
-            try:
-                async with asyncio.timeout(_SILENCE):
-                    told = self._event(await self._feed.news(self._viewer))
-            except TimeoutError:
-                told = b": still here\n\n"
-            # Waits while the viewer is slow; what happens meanwhile is told at once afterwards.
-            await send({"type": "http.response.body", "body": told, "more_body": True})
-            await asyncio.sleep(_PACE)
-
-
-def _host_of(request: Request) -> str:
-    """The name that was asked for. Starlette's own ``url`` has the server's address where it dislikes the name."""
-    return re.sub(r":\d*$", "", request.headers.get("host", ""))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's own."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(re.sub(r"^\[(.*)\]$", r"\1", host)).is_loopback
-    except ValueError:
-        return False
-
-
-@cache
-def _file(name: str) -> bytes:
-    return resources.files("activitysmith_integrations.sandbox").joinpath("static", name).read_bytes()
-
-
-def _card(key: str, stream: Stream | None, now: datetime) -> dict[str, Any]:
-    """A stream as the page shows it. One that iOS has removed has no picture."""
-    if stream is None or _is_removed(stream, now):
-        return {"key": key, "svg": None}
-    removed_at = stream.removed_at
-    return {
-        "key": key,
-        "svg": draw(stream.to_json(), _clock_of(stream, now)),
-        "started_at": stream.started_at.timestamp(),
-        "removed_at": removed_at.timestamp() if removed_at else None,
-    }
-
-
-def _is_removed(stream: Stream, now: datetime) -> bool:
-    return stream.removed_at is not None and stream.removed_at <= now
-
-
-def _clock_of(stream: Stream, now: datetime) -> Clock:
-    if stream.timer is None:
-        return Clock()
-    elapsed = stream.timer.elapsed_at(now)
-    return Clock(elapsed, now.timestamp() - elapsed if stream.timer.running else None)
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_HEADERS)
+        return response

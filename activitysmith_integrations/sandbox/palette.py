@@ -1,12 +1,12 @@
-"""The API's ten colors, and what else a lock screen is painted with, by day and by night (pure).
+"""The colors of a card, light and dark: the API's ten, and those of text, tracks and the card itself (pure).
 
-A shape's color is its attribute ``color``, which any viewer of SVG understands, and a class, by which
-:func:`night` repaints it in the dark.
+A shape has its light color as the attribute ``color``, which any viewer of SVG understands, and a class, by which
+:func:`dark_rules` gives it the dark one.
 """
 
 from collections.abc import Mapping
 
-DAY: Mapping[str, str] = {
+LIGHT: Mapping[str, str] = {
     "lime": "#84cc16",
     "green": "#34c759",
     "cyan": "#32ade6",
@@ -17,7 +17,7 @@ DAY: Mapping[str, str] = {
     "orange": "#ff9500",
     "yellow": "#ffcc00",
     "gray": "#8e8e93",
-    # For words, which need more contrast than shapes do.
+    # Of text, which needs more contrast than shapes.
     "lime-ink": "#406b0a",
     "green-ink": "#196c32",
     "cyan-ink": "#0b6284",
@@ -34,7 +34,7 @@ DAY: Mapping[str, str] = {
     "surface": "#ffffff",
     "edge": "#d4d4da",
 }
-NIGHT: Mapping[str, str] = {
+DARK: Mapping[str, str] = {
     "lime": "#a3e635",
     "green": "#30d158",
     "cyan": "#64d2ff",
@@ -63,21 +63,25 @@ NIGHT: Mapping[str, str] = {
 }
 
 
-def night(scope: str) -> str:
-    """The CSS rules that paint the shapes below *scope*, a CSS selector, as in the dark."""
-    return "".join(f"{scope} .{name}{{color:{color}}}" for name, color in NIGHT.items())
+def dark_rules(scope: str) -> str:
+    """The CSS rules that give the shapes below *scope*, a CSS selector, their dark colors."""
+    return "".join(f"{scope} .{name}{{color:{color}}}" for name, color in DARK.items())
 
 
 def stylesheet() -> str:
-    """The CSS of a picture that stands alone: dark where the reader's screen is."""
-    return f"{FIGURES}@media (prefers-color-scheme:dark){{{night('.card')}}}"
+    """The CSS of a card in a file of its own: dark where the reader's system is."""
+    return f"{FIGURES}@media (prefers-color-scheme:dark){{{dark_rules('.card')}}}"
 
 
 def page_stylesheet() -> str:
-    """The CSS of pictures on a page whose root says ``data-look="light"`` or ``"dark"``, or nothing."""
-    by_system = f"@media (prefers-color-scheme:dark){{{night(':root:not([data-look=light]) .card')}}}"
-    return f"{FIGURES}{by_system}{night(':root[data-look=dark] .card')}"
+    """The CSS of cards, and of dots in their colors, on a page.
+
+    Dark as ``data-look`` of its root says, or as the system is where that is missing.
+    """
+    dots = "".join(f".dot.{name}{{color:{color}}}" for name, color in LIGHT.items())
+    by_system = f"@media (prefers-color-scheme:dark){{{dark_rules(':root:not([data-look=light]) .card')}}}"
+    return f"{FIGURES}{dots}{by_system}{dark_rules(':root[data-look=dark] .card')}"
 
 
 FIGURES = ".card .figures{font-variant-numeric:tabular-nums}"
-"""Digits of one width, so that a number that changes does not shiver."""
+"""Digits of equal width, so that a changing number does not move."""

@@ -1,12 +1,12 @@
-"""``preview``: the picture of a state that nobody has sent yet."""
+"""``preview``: the picture of a state without sending it."""
 
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from activitysmith_integrations.core.models import StreamRequest
-from activitysmith_integrations.sandbox.documents import json_object, request_of
+from activitysmith_integrations.core.models.requests import StreamRequest
+from activitysmith_integrations.sandbox.documents import json_object, stream_request
 from activitysmith_integrations.sandbox.drawing import draw
 from activitysmith_integrations.sandbox.streams import Account
 
@@ -43,7 +43,7 @@ def svg_of(document: dict[str, Any]) -> str:
         InvalidRequestError: The service would refuse it.
     """
     whole = document if "content_state" in document else {"content_state": document}
-    # By way of a stream of its own, so that the same is refused as by the service.
+    # It starts a stream of its own, so that what the service would refuse is refused.
     account = Account(lambda: "preview")
-    account.put("preview", request_of(StreamRequest, whole), _ANY_TIME)
-    return draw(account.streams[0].to_json(), alone=True) + "\n"
+    account.put("preview", stream_request(StreamRequest, whole), _ANY_TIME)
+    return draw(account.streams[0].to_json(), standalone=True) + "\n"

@@ -50,7 +50,6 @@ _WARNING = (
     'stroke-width="3.4" stroke-linejoin="round"/><path d="M17.4 12.4 22.6 21.8H12.2Z" fill="currentColor" '
     f'stroke="currentColor" stroke-width="1.4" stroke-linejoin="round"/><path d="M17.4 15.6v2.6m0 2v.1" {_WHITE}/>'
 ).replace('stroke-width="2.4"', 'stroke-width="1.5"')
-# Where a warning lies on it the color is said once more, since the rim has another.
 _CLOCK_FILL = _disc(_HANDS)
 _PLAY, _PAUSE, _STOP = "M10 7.6v8.8l6.6-4.4Z", "M9.4 8.4v7.2m5.2-7.2v7.2", "M8.6 8.6h6.8v6.8H8.6Z"
 _STACK = "M4 5h16v5.4H4Zm0 8.6h16V19H4Z"

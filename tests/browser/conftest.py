@@ -1,66 +1,28 @@
-"""A sandbox and a browser that looks at it."""
+"""A sandbox, and a browser with its page."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
+from support import chromium
 from support.sandbox import Sandbox, running_sandbox
 
-BUILD = Path(__file__).parents[2] / ".build"
-AXE = BUILD / "npm" / "node_modules" / "axe-core" / "axe.min.js"
-SCREENSHOTS = BUILD / "screenshots"
-# What Chromium would do beside showing a page; the first is for root, as in a container.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+browser, axe = chromium.browser, chromium.axe
+SCREENSHOTS = chromium.SCREENSHOTS
+
 WATCH = """
 const seen = [];
 const watch = new PerformanceObserver((list) => seen.push(...list.getEntries()));
 watch.observe({ type: "layout-shift", buffered: true });
-// What has moved since it was last asked.
+// What has moved since the last call.
 window.moved = () => {
   const entries = [...seen.splice(0), ...watch.takeRecords()];
-  const told = ({ node, previousRect: was, currentRect: is }) =>
+  const describe = ({ node, previousRect: was, currentRect: is }) =>
     `${node?.nodeName} ${was.width}x${was.height} at ${was.x},${was.y}: ${is.width}x${is.height} at ${is.x},${is.y}`;
-  return entries.flatMap((entry) => entry.sources.map(told));
+  return entries.flatMap((entry) => entry.sources.map(describe));
 };
 """
-
-
-def _missing(what: str, where: str) -> NoReturn:
-    """CI is to have it all; elsewhere these tests are left out."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing: {where}")
-    pytest.skip(f"{what} is missing: {where}")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        _missing("Chromium", "apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="session")
-def axe() -> Path:
-    if not AXE.exists():
-        _missing("axe", "make test-browser installs it where npm is")
-    return AXE
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +34,7 @@ def sandbox_of_all() -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox(sandbox_of_all: Sandbox) -> Sandbox:
     """A sandbox without streams and limits."""
-    sandbox_of_all.behave()
+    sandbox_of_all.reset()
     return sandbox_of_all
 
 
@@ -85,23 +47,23 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    """What the browser complained of; a test that wants it so empties the list."""
+def console_errors() -> list[str]:
+    """What the browser logged as an error; a test that expects errors clears the list."""
     return []
 
 
 @pytest.fixture
-def page(context: BrowserContext, sandbox: Sandbox, complaints: list[str]) -> Iterator[Page]:
-    """The sandbox's page, open and connected; in the end nothing is to be wrong with it."""
+def page(context: BrowserContext, sandbox: Sandbox, console_errors: list[str]) -> Iterator[Page]:
+    """The sandbox's page, connected. It must have logged no error and loaded nothing from elsewhere in the end."""
     page = context.new_page()
     outside: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: console_errors.append(message.text) if message.type != "log" else None)
+    page.on("pageerror", lambda error: console_errors.append(str(error)))
     page.on("request", lambda asked: None if _is_own(asked.url, sandbox) else outside.append(asked.url))
     page.goto(sandbox.page_url)
     page.locator(".connection.open").wait_for()
     yield page
-    assert complaints == []
+    assert console_errors == []
     assert outside == []
 
 

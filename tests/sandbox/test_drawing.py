@@ -6,15 +6,14 @@ from typing import Any, get_args
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from activitysmith_integrations.core.models import Color, StateType
+from activitysmith_integrations.core.models.fields import Color, StateType
+from activitysmith_integrations.sandbox.describe import Clock, describe
 from activitysmith_integrations.sandbox.drawing import WIDTH, draw
-from activitysmith_integrations.sandbox.lettering import fit, width, wrap
-from activitysmith_integrations.sandbox.palette import DAY, NIGHT
-from activitysmith_integrations.sandbox.readings import Clock, describe
+from activitysmith_integrations.sandbox.palette import DARK, LIGHT
 from activitysmith_integrations.sandbox.symbols import SYMBOLS
+from activitysmith_integrations.sandbox.text_layout import fit, text_width, wrap
 
 COLORS = get_args(Color)
 TYPES = get_args(StateType)
@@ -48,14 +47,14 @@ def test_every_color_paints_bar_icon_badge_and_button(color: str) -> None:
     state = {"type": "progress", "percentage": 50, "color": color}
     more = {"icon": {"symbol": "checkmark.circle.fill"}, "badge": {"title": "On"}}
     shown = card({**state, **more}, action={"title": "Open"})
-    painted = [one.get("class") for one in shown.iter() if one.get("color") == DAY[color]]
+    painted = [one.get("class") for one in shown.iter() if one.get("color") == LIGHT[color]]
     assert painted == [color] * 4
-    assert len([one for one in shown.iter() if one.get("color") == DAY[f"{color}-ink"]]) == 2
+    assert len([one for one in shown.iter() if one.get("color") == LIGHT[f"{color}-ink"]]) == 2
 
 
-@pytest.mark.parametrize("palette", [DAY, NIGHT])
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
 @pytest.mark.parametrize("name", [*(f"{color}-ink" for color in COLORS), "ink", "dim"])
-def test_words_stand_out_from_card_and_capsule_by_day_and_by_night(name: str, palette: Mapping[str, str]) -> None:
+def test_words_stand_out_from_card_and_capsule_in_light_and_in_dark(name: str, palette: Mapping[str, str]) -> None:
     assert contrast(palette[name], palette["surface"]) >= 4.5
     color = name.removesuffix("-ink")
     if color in COLORS:
@@ -63,7 +62,7 @@ def test_words_stand_out_from_card_and_capsule_by_day_and_by_night(name: str, pa
 
 
 def test_the_palettes_have_the_same_names_and_all_colors_of_the_api() -> None:
-    assert set(DAY) == set(NIGHT) >= set(COLORS)
+    assert set(LIGHT) == set(DARK) >= set(COLORS)
 
 
 def channels(color: str) -> list[float]:
@@ -109,7 +108,7 @@ def test_a_blank_title_leaves_a_card_that_has_a_name() -> None:
 
 
 @pytest.mark.parametrize(("steps", "count"), [(40, 40), (41, 2), (10**18, 2)])
-def test_more_steps_than_can_be_told_apart_are_one_bar(steps: int, count: int) -> None:
+def test_too_many_steps_to_distinguish_are_one_bar(steps: int, count: int) -> None:
     shown = card({"type": "segmented_progress", "number_of_steps": steps, "current_step": steps // 2})
     assert len(list(shown.iter(f"{SVG}rect"))) - 2 == count
 
@@ -187,12 +186,12 @@ def test_a_timer_shows_its_time(state: dict[str, Any], elapsed: float, digits: s
     assert digits in words(card({"type": "timer", **state}, Clock(elapsed)))
 
 
-def test_a_running_timer_tells_a_script_how_to_count_and_one_that_stands_does_not() -> None:
+def test_a_running_timer_has_what_a_script_needs_to_count_and_a_paused_one_has_not() -> None:
     state = {"type": "timer", "duration_seconds": 90}
-    running = card(state, Clock(10, began_at=1000.25))
-    marks = ("data-counts", "data-began", "data-duration")
-    assert [running.get(name) for name in marks] == ["down", "1000.25", "90"]
-    assert [card({**state, "is_running": False}, Clock(10)).get(name) for name in marks] == [None] * 3
+    running = card(state, Clock(10, started_at=1000.25))
+    attributes = ("data-counts", "data-started", "data-duration")
+    assert [running.get(name) for name in attributes] == ["down", "1000.25", "90"]
+    assert [card({**state, "is_running": False}, Clock(10)).get(name) for name in attributes] == [None] * 3
     assert "Paused" in words(card({**state, "is_running": False}))
 
 
@@ -225,18 +224,18 @@ def test_what_xml_cannot_hold_is_replaced() -> None:
     assert words(card({"title": "a\x00b\x1fc\ufffed\ud83de\nf", "type": "progress"})) == ["a b c\ufffdd\ufffde f"]
 
 
-def test_a_picture_that_stands_alone_brings_its_night_along() -> None:
+def test_a_picture_in_a_file_of_its_own_has_its_dark_colors() -> None:
     content = {"content_state": {"title": "Load", "type": "progress"}}
-    assert "prefers-color-scheme:dark" in draw(content, alone=True)
+    assert "prefers-color-scheme:dark" in draw(content, standalone=True)
     assert "<style" not in draw(content)
 
 
 def test_texts_are_cut_between_characters_and_wide_ones_count_as_wide() -> None:
     family = "👩‍👩‍👧"
-    assert fit(family * 9, width(family * 3, 16) + width("…", 16) + 1, 16) == f"{family * 3}…"
-    assert width(family, 16) < 2 * width("漢", 16)
-    assert width("漢字", 16) > 1.5 * width("ab", 16)
-    assert width("e\u0301", 16) == width("e", 16)
+    assert fit(family * 9, text_width(family * 3, 16) + text_width("…", 16) + 1, 16) == f"{family * 3}…"
+    assert text_width(family, 16) < 2 * text_width("漢", 16)
+    assert text_width("漢字", 16) > 1.5 * text_width("ab", 16)
+    assert text_width("e\u0301", 16) == text_width("e", 16)
     assert fit("short", 100, 16) == "short"
 
 
@@ -244,7 +243,7 @@ def test_texts_are_cut_between_characters_and_wide_ones_count_as_wide() -> None:
 def test_wrapped_lines_fit_and_lose_nothing_but_the_end(text: str) -> None:
     lines = wrap(text, 100, 15, 4)
     assert len(lines) <= 4
-    assert all(0 < width(line, 15) <= 100 for line in lines)
+    assert all(0 < text_width(line, 15) <= 100 for line in lines)
     plain = text.replace(" ", "")
     assert plain.startswith("".join(lines).replace(" ", "").removesuffix("…"))
 
@@ -313,9 +312,9 @@ CONTENTS = st.one_of(
 @settings(deadline=None)
 @given(CONTENTS, st.floats(0, 1e9), st.none() | st.floats(0, 1e10))
 def test_whatever_a_state_holds_its_card_is_well_formed(
-    content: dict[str, Any], elapsed: float, began_at: float | None
+    content: dict[str, Any], elapsed: float, started_at: float | None
 ) -> None:
-    written = draw(content, Clock(elapsed, began_at), alone=True)
+    written = draw(content, Clock(elapsed, started_at), standalone=True)
     assert_within(ET.fromstring(written))
     assert not re.search(r' (x|y|width|height|rx|data-\w+)="-?(nan|inf|-)', written)
     assert describe(content)

@@ -1,102 +1,152 @@
-"""Who looks, and what each is told."""
+"""The events that the page's viewers are sent."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from activitysmith_integrations.sandbox.events import LINES, Feed, News, RequestLog
+import pytest
 
-
-def line(number: int) -> dict[str, Any]:
-    return {"number": number}
+from activitysmith_integrations.sandbox.events import MAX_LINES, MAX_STREAMS, Event, Feed, Viewer
 
 
-def told(*happenings: str | None, keys: list[str] | None = None) -> list[News]:
-    """All that a viewer hears who begins to look before things happen and listens only after them."""
+def publish(feed: Feed, *changed: str | None) -> None:
+    for number, key in enumerate(changed):
+        feed.publish(f"line {number}", key)
 
-    async def look() -> list[News]:
+
+async def pending(feed: Feed, viewer: Viewer) -> list[Event]:
+    """The events that a viewer is sent without waiting."""
+    events = []
+    while True:
+        try:
+            async with asyncio.timeout(0):
+                events.append(await feed.next_event(viewer))
+        except TimeoutError:
+            return events
+
+
+def view(scene: Callable[[Feed, Viewer], Awaitable[None]]) -> None:
+    async def run() -> None:
         feed = Feed()
-        viewer = feed.open(keys or [], [])
-        for number, key in enumerate(happenings):
-            feed.happened(line(number), key)
-        news = [await feed.news(viewer)]
-        while viewer.waiting.is_set():
-            news.append(await feed.news(viewer))
-        return news
+        with feed.viewer() as viewer:
+            await scene(feed, viewer)
 
-    return asyncio.run(look())
+    asyncio.run(run())
 
 
-def test_a_viewer_is_first_told_everything() -> None:
-    (news,) = told(keys=["b", "a"])
-    assert news == News(0, True, ["b", "a"], [])
+def test_a_viewer_is_first_sent_everything_latest_change_first() -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        publish(feed, "a", "b", None, "a")
+        assert await pending(feed, viewer) == [
+            Event(4, True, ("a", "b"), ("line 0", "line 1", "line 2", "line 3")),
+        ]
+
+    view(scene)
 
 
-def test_a_viewer_hears_at_once_of_what_changes_and_then_of_nothing() -> None:
-    async def look() -> None:
-        feed = Feed()
-        viewer = feed.open(["a"], [])
-        await feed.news(viewer)
-        waiting = asyncio.create_task(feed.news(viewer))
+def test_a_viewer_of_an_empty_sandbox_is_sent_that_it_is_empty() -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        assert await pending(feed, viewer) == [Event(0, True, (), ())]
+
+    view(scene)
+
+
+def test_a_viewer_is_sent_a_change_at_once_and_then_nothing() -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        await feed.next_event(viewer)
+        waiting = asyncio.create_task(feed.next_event(viewer))
         await asyncio.sleep(0)
         assert not waiting.done()
-        feed.happened(line(1), "a")
-        assert await waiting == News(1, False, ["a"], [line(1)])
-        assert not viewer.waiting.is_set()
+        publish(feed, "a")
+        assert await waiting == Event(1, False, ("a",), ("line 0",))
+        assert await pending(feed, viewer) == []
 
-    asyncio.run(look())
-
-
-def test_what_happens_to_a_stream_meanwhile_is_told_once() -> None:
-    (news,) = told(*["a", "b"] * 1000, keys=["c"])
-    assert news.keys == ["c", "a", "b"]
-    assert (news.number, len(news.lines), news.lines[-1]) == (2000, LINES, line(1999))
+    view(scene)
 
 
-def test_many_streams_are_told_in_portions_each_once() -> None:
-    keys = [f"s{number}" for number in range(120)]
-    news = told("s0", "new", keys=keys)
-    assert [len(one.keys) for one in news] == [50, 50, 21]
-    assert [key for one in news for key in one.keys] == [*keys, "new"]
-    assert [one.fresh for one in news] == [True, False, False]
-    assert [len(one.lines) for one in news] == [2, 0, 0]
+def test_a_stream_that_changes_several_times_meanwhile_is_sent_once() -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        await pending(feed, viewer)
+        publish(feed, *["a", "b"] * 1000)
+        (event,) = await pending(feed, viewer)
+        assert (event.fresh, event.keys) == (False, ("b", "a"))
+        assert (len(event.lines), event.lines[-1]) == (MAX_LINES, "line 1999")
+
+    view(scene)
+
+
+def test_many_streams_are_sent_in_portions_each_once() -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        publish(feed, *(f"s{number}" for number in range(120)))
+        first = await feed.next_event(viewer)
+        publish(feed, "s0", "new")
+        events = [first, *await pending(feed, viewer)]
+        assert [event.fresh for event in events] == [True, False, False]
+        assert [len(event.keys) for event in events] == [50, 50, 21]
+        assert events[1].keys[:2] == ("new", "s0")
+        sent = [key for event in events for key in event.keys]
+        assert sorted(sent) == sorted([*(f"s{number}" for number in range(120)), "new"])
+        assert [len(event.lines) for event in events] == [120, 2, 0]
+
+    view(scene)
 
 
 def test_a_request_that_changed_nothing_is_a_line_only() -> None:
-    (news,) = told(None)
-    assert (news.keys, news.lines) == ([], [line(0)])
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        await pending(feed, viewer)
+        publish(feed, None)
+        assert await pending(feed, viewer) == [Event(1, False, (), ("line 0",))]
+
+    view(scene)
 
 
-def test_when_all_is_forgotten_the_viewer_starts_over() -> None:
-    async def look() -> News:
-        feed = Feed()
-        viewer = feed.open(["a"], [line(1)])
-        await feed.news(viewer)
-        feed.happened(line(2), "a")
-        feed.forgot()
-        return await feed.news(viewer)
+def test_after_a_reset_the_viewer_starts_over() -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        publish(feed, *(f"s{number}" for number in range(120)))
+        await feed.next_event(viewer)
+        feed.publish_reset()
+        assert await pending(feed, viewer) == [Event(121, True, (), ())]
 
-    assert asyncio.run(look()) == News(2, True, [], [])
+    view(scene)
 
 
-def test_nothing_is_kept_for_a_viewer_that_has_gone() -> None:
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_viewer_that_is_too_slow_starts_over_with_the_latest_changes(reads: bool) -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        await pending(feed, viewer)
+        for number in range(10 * MAX_STREAMS):
+            feed.publish("", f"s{number}")
+            if reads and number % 40 == 0:
+                assert not (await feed.next_event(viewer)).fresh
+        events = await pending(feed, viewer)
+        assert events[0].fresh is not reads
+        assert events[0].keys[0] == f"s{10 * MAX_STREAMS - 1}"
+        if not reads:
+            assert sum(len(event.keys) for event in events) == MAX_STREAMS
+
+    view(scene)
+
+
+def test_viewers_at_the_same_place_are_sent_equal_events() -> None:
+    async def scene(feed: Feed, viewer: Viewer) -> None:
+        with feed.viewer() as other:
+            for changed in (["a"], [f"s{number}" for number in range(5000)], ["b"]):
+                publish(feed, *changed)
+                assert await pending(feed, viewer) == await pending(feed, other)
+
+    view(scene)
+
+
+def test_events_of_many_viewers_come_less_often_where_they_are_large() -> None:
     feed = Feed()
-    viewer = feed.open([], [])
-    feed.close(viewer)
-    feed.happened(line(1), "a")
-    assert (viewer.keys, list(viewer.lines)) == ({}, [])
+    feed.viewers = 1
+    assert feed.interval(300_000) == 0.1
+    feed.viewers = 200
+    assert feed.interval(1_000) == 0.2
+    assert feed.interval(190_000) == 3.2
 
 
-def test_requests_keep_their_numbers_when_older_ones_are_dropped() -> None:
-    log = RequestLog(2)
-    assert [log.add({"body": name}, {"key": name})["number"] for name in "abc"] == [1, 2, 3]
-    assert [log.find(number) for number in range(5)] == [None, None, {"body": "b"}, {"body": "c"}, None]
-    assert log.lines() == [{"number": 2, "key": "b"}, {"number": 3, "key": "c"}]
-    log.clear()
-    assert (log.find(3), log.requests(), log.add({}, {})["number"]) == (None, [], 4)
-
-
-def test_a_viewer_is_told_of_the_latest_requests_only() -> None:
-    log = RequestLog(10_000)
-    for _ in range(LINES + 5):
-        log.add({}, {})
-    assert [one["number"] for one in log.lines()] == list(range(6, LINES + 6))
+def test_viewers_are_counted_while_they_are_connected() -> None:
+    feed = Feed()
+    with feed.viewer(), feed.viewer():
+        assert feed.viewers == 2
+    assert feed.viewers == 0

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from activitysmith_integrations.core.errors import InvalidRequestError
-from activitysmith_integrations.core.models import EndStreamRequest, StreamRequest
-from activitysmith_integrations.sandbox.streams import Account, Limits, RefusedError
+from activitysmith_integrations.core.models.requests import EndStreamRequest, StreamRequest
+from activitysmith_integrations.sandbox.errors import RefusedError
+from activitysmith_integrations.sandbox.streams import Account, Limits
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MOST = 4
@@ -41,18 +42,18 @@ class Life(RuleBasedStateMachine):
         self.activities = 0
 
     def put(self, key: str, state: dict[str, Any]) -> dict[str, Any]:
-        return self.account.put(key, StreamRequest(content_state=state), NOON)  # type: ignore[arg-type]
+        return self.account.put(key, StreamRequest(content_state=state), NOON)
 
     def is_live(self, key: str) -> bool:
         return key in self.streams and self.streams[key].live
 
-    def shows_a_new_activity(self, key: str, kind: str, title: str) -> str:
+    def new_activity(self, key: str, kind: str, title: str) -> str:
         self.activities += 1
         self.streams[key] = Shown(self.activities, kind, title)
         return str(self.activities)
 
     @rule(key=KEYS, kind=KINDS, title=TITLES)
-    def say(self, key: str, kind: str, title: str) -> None:
+    def put_state(self, key: str, kind: str, title: str) -> None:
         state = {"title": title, "type": kind}
         before = self.streams.get(key)
         if before is None or not before.live:
@@ -63,23 +64,23 @@ class Life(RuleBasedStateMachine):
                 return
             answer = self.put(key, state)
             assert answer["operation"] == "started"
-            assert answer["activity_id"] == self.shows_a_new_activity(key, kind, title)
+            assert answer["activity_id"] == self.new_activity(key, kind, title)
         elif kind != before.kind:
             answer = self.put(key, state)
             assert (answer["operation"], answer["previous_activity_id"]) == ("rotated", str(before.activity))
-            assert answer["activity_id"] == self.shows_a_new_activity(key, kind, title)
+            assert answer["activity_id"] == self.new_activity(key, kind, title)
         else:
-            self.go_on(key, state, title)
+            self.check_update(key, state, title)
 
     @rule(key=KEYS, title=TITLES)
-    def say_without_a_type(self, key: str, title: str) -> None:
+    def put_without_a_type(self, key: str, title: str) -> None:
         if self.is_live(key):
-            self.go_on(key, {"title": title}, title)
+            self.check_update(key, {"title": title}, title)
         else:
             with pytest.raises(InvalidRequestError, match=r"content_state\.type: is required"):
                 self.put(key, {"title": title})
 
-    def go_on(self, key: str, state: dict[str, Any], title: str) -> None:
+    def check_update(self, key: str, state: dict[str, Any], title: str) -> None:
         before = self.streams[key]
         answer = self.put(key, state)
         assert answer["operation"] == ("noop" if title == before.title else "updated")
@@ -88,7 +89,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(key=KEYS, kind=KINDS, title=st.none() | TITLES)
     def end(self, key: str, kind: str, title: str | None) -> None:
-        request = EndStreamRequest(content_state={"title": title, "type": kind}) if title else None  # type: ignore[arg-type]
+        request = EndStreamRequest(content_state={"title": title, "type": kind}) if title else None
         before = self.streams.get(key)
         if before is None:
             with pytest.raises(RefusedError) as refused:

@@ -1,14 +1,17 @@
 """The rules of a stream's life, without any HTTP."""
 
 import itertools
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from activitysmith_integrations.core.errors import InvalidRequestError
-from activitysmith_integrations.core.models import EndStreamRequest, StreamRequest
-from activitysmith_integrations.sandbox.streams import Account, Limits, RefusedError, Stream, rfc3339
+from activitysmith_integrations.core.models.requests import EndStreamRequest, StreamRequest
+from activitysmith_integrations.sandbox.errors import RefusedError
+from activitysmith_integrations.sandbox.models import Stream, rfc3339
+from activitysmith_integrations.sandbox.streams import MAX_STREAMS, Account, Limits
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOON_ON_THE_WIRE = "2026-11-23T12:00:00.000Z"
@@ -328,6 +331,42 @@ def test_clear_forgets_streams_and_requests() -> None:
     assert streams.streams == []
 
 
+def test_the_latest_streams_are_kept_and_ended_ones_are_forgotten_first() -> None:
+    streams = account(max_concurrent=2)
+    put(streams, "live")
+    for number in range(MAX_STREAMS + 10):
+        put(streams, f"etl-{number}")
+        end(streams, f"etl-{number}")
+    assert (len(streams.streams), streams.live_count, streams.streams[0].key) == (MAX_STREAMS, 1, "live")
+    with pytest.raises(RefusedError, match="The sandbox keeps the latest 10000"):
+        end(streams, "etl-0")
+
+
+def test_a_change_of_a_stream_does_not_look_at_the_others() -> None:
+    streams = account(max_concurrent=None)
+    for number in range(100):
+        put(streams, f"etl-{number}")
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    def calls_of_a_start(key: str) -> int:
+        nonlocal calls
+        calls = 0
+        sys.setprofile(count)
+        put(streams, key)
+        sys.setprofile(None)
+        return calls
+
+    calls_of_a_start("warm")
+    few = calls_of_a_start("few")
+    for number in range(100, 1000):
+        put(streams, f"etl-{number}")
+    assert calls_of_a_start("many") <= few * 2
+
+
 def timer(**members: Any) -> dict[str, Any]:
     return {"title": "Window", "type": "timer", **members}
 
@@ -391,7 +430,7 @@ def test_moments_are_written_in_utc_with_milliseconds() -> None:
     assert rfc3339(moment) == "2026-11-23T12:00:00.123Z"
 
 
-def test_stream_is_told_as_json() -> None:
+def test_stream_as_json() -> None:
     streams = account()
     put(streams, "etl", progress(50), tags=["a"])
     end(streams, "etl", later(seconds=9))

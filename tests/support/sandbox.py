@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -60,13 +61,15 @@ class Sandbox:
 
     def story(self, stream_key: str) -> list[dict[str, Any]]:
         """All requests about a stream, oldest first."""
-        received: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["requests"]
-        return [request for request in received if request["stream_key"] == stream_key]
+        return [request for request in self.all_requests() if request["stream_key"] == stream_key]
+
+    def streams(self) -> dict[str, dict[str, Any]]:
+        """What it knows of each stream, by key."""
+        return {stream["stream_key"]: stream for stream in self._http.get("/sandbox/streams").json()["streams"]}
 
     def living(self) -> list[str]:
         """The keys of the streams that have not ended."""
-        streams: list[dict[str, Any]] = self._http.get("/sandbox/streams").json()["streams"]
-        return [stream["stream_key"] for stream in streams if stream["live"]]
+        return [key for key, stream in self.streams().items() if stream["live"]]
 
     def ends(self, stream_key: str) -> list[dict[str, Any]]:
         """The bodies of the requests to end a stream that were answered with a success."""
@@ -76,39 +79,40 @@ class Sandbox:
             if request["stream_key"] == stream_key and request["status"] == 200
         ]
 
-    def misbehave(self, **how: Any) -> None:
-        """Tell it to misbehave; see the sandbox's ``POST /sandbox/misbehave``."""
-        self._http.post("/sandbox/misbehave", json=how).raise_for_status()
+    def inject_fault(self, **fault: Any) -> None:
+        """Let the next requests fail; see the sandbox's ``POST /sandbox/faults``."""
+        self._http.post("/sandbox/faults", json=fault).raise_for_status()
 
     def limit(self, *, max_concurrent: int | None = None, requests_per_minute: int | None = None) -> None:
         """Set its limits; None is unlimited."""
         limits = {"max_concurrent": max_concurrent, "requests_per_minute": requests_per_minute}
         self._http.put("/sandbox/limits", json=limits).raise_for_status()
 
-    def behave(self) -> None:
-        """Forget all streams, requests and misbehaviour."""
-        self._http.delete("/sandbox/misbehave").raise_for_status()
+    def reset(self) -> None:
+        """Forget all streams, requests, faults and limits."""
+        self._http.delete("/sandbox/faults").raise_for_status()
         self._http.delete("/sandbox/streams").raise_for_status()
         self.limit()
 
 
 @contextmanager
-def running_sandbox(port: int = 0) -> Iterator[Sandbox]:
+def running_sandbox(port: int = 0, programs: Path = Path(sys.executable).parent) -> Iterator[Sandbox]:
     """A sandbox without limits, ended at the end of the block.
 
     Args:
         port: Where it listens; 0 takes a free one.
+        programs: The folder of the Python that it runs in.
     """
     # -P: the package that is installed, not the one in the folder that the tests are run from.
-    command = [sys.executable, "-P", "-m", "activitysmith_integrations.sandbox", "--port", str(port)]
+    command = [str(programs / "python"), "-P", "-m", "activitysmith_integrations.sandbox", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         sandbox = Sandbox(process.stdout.readline().split(": ", 1)[1].strip())
-        # It writes a line for each request, and would wait for ever for somebody to read them.
+        # It writes a line for each request, and would block once nobody reads them.
         reader = threading.Thread(target=process.stdout.read)
         reader.start()
         try:
-            sandbox.behave()
+            sandbox.reset()
             yield sandbox
         finally:
             sandbox.close()

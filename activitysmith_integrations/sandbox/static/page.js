@@ -1,16 +1,18 @@
-// The lock screen: shows what the sandbox tells it. Whatever comes from a request is text; only the cards, which the
-// sandbox draws itself, are markup.
+// The lock screen: shows the events that the sandbox sends. Whatever comes from a request is inserted as text; only the
+// cards, which the sandbox draws itself, are markup.
 
 const CARDS_AT_ONCE = 50;
+const MAX_CARDS = 1000; // as many as the sandbox sends
 const LINES = 200;
 const BANNER_SECONDS = 6;
 const RETRY_SECONDS = 2;
 
-/** @typedef {{key: string, svg: string | null, started_at: number, removed_at: number | null}} Card */
+/** @typedef {{key: string, svg: string | null, label: string, color: string, started_at: number,
+ *             removed_at: number | null}} Card */
 /** @typedef {{number: number, time: string, method: string, stream_key: string, status: number | null,
  *             operation: string | null, message: string | null, changed: string[],
  *             alert: {title?: string, body?: string} | null}} Line */
-/** @typedef {{now: number, fresh: boolean, live: number, cards: Card[], lines: Line[]}} News */
+/** @typedef {{now: number, fresh: boolean, live: number, cards: Card[], lines: Line[]}} SandboxEvent */
 
 const byId = (/** @type {string} */ id) => document.getElementById(id);
 const stack = byId("stack");
@@ -18,12 +20,14 @@ const log = byId("log");
 
 /** @type {Map<string, Card>} */
 const cards = new Map();
+/** @type {Map<string, Card>} What iOS has removed from the screen. */
+const removed = new Map();
 /** @type {Map<string, HTMLElement>} The cards that are on the page. */
 const shown = new Map();
-let most = CARDS_AT_ONCE;
-let serverIsAhead = 0; // seconds
+let maxShown = CARDS_AT_ONCE;
+let serverOffset = 0; // seconds that the server's clock is ahead
 
-// -- words and markup --
+// -- text and markup --
 
 /** An element whose content is text. */
 function element(name, className = "", text = "") {
@@ -38,36 +42,40 @@ function drawing(svg) {
   return document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);
 }
 
-/** 4:05 or 1:04:05, as the sandbox's own drawing has it. */
+/** 4:05 or 1:04:05, as the sandbox draws it. */
 function digits(seconds) {
   const two = (number) => String(number).padStart(2, "0");
   const hours = Math.floor(seconds / 3600), minutes = Math.floor(seconds / 60) % 60;
   return (hours ? `${hours}:${two(minutes)}` : `${minutes}`) + `:${two(seconds % 60)}`;
 }
 
-const serverNow = () => Date.now() / 1000 + serverIsAhead;
+const serverNow = () => Date.now() / 1000 + serverOffset;
 
 // -- the stack --
 
-/** Take up what is new of the cards. */
-function take(/** @type {Card[]} */ news) {
+/** Update the cards that changed. */
+function updateCards(/** @type {Card[]} */ changed) {
   let rearranged = false;
-  for (const card of news) {
+  for (const card of changed) {
     const before = cards.get(card.key);
     if (before?.started_at !== card.started_at) rearranged = true;
-    if (card.svg === null) cards.delete(card.key);
-    else {
+    if (card.svg === null) {
+      cards.delete(card.key);
+      if (card.removed_at !== undefined) remember(card);
+    } else {
       cards.set(card.key, card);
+      forget(card.key);
       if (shown.has(card.key)) redraw(card);
     }
   }
   if (rearranged) arrange();
 }
 
-/** Let the page show the newest cards in their order. */
+/** Show the newest cards in their order. */
 function arrange() {
   const wanted = [...cards.values()].sort((a, b) => b.started_at - a.started_at);
-  const top = wanted.slice(0, most);
+  for (const card of wanted.splice(MAX_CARDS)) cards.delete(card.key);
+  const top = wanted.slice(0, maxShown);
   const keys = new Set(top.map((card) => card.key));
   for (const [key, item] of shown) {
     if (keys.has(key)) continue;
@@ -101,46 +109,89 @@ function redraw(/** @type {Card} */ card) {
   const item = shown.get(card.key);
   item.querySelector("svg")?.remove();
   item.prepend(drawing(card.svg));
-  count(item, card);
+  updateTime(item, card);
 }
 
-/** Off the page; at once if only its place is gone. */
+/** Remove a card from the page, without an animation where its stream is still there. */
 function leave(/** @type {HTMLElement} */ item, atOnce) {
   if (atOnce || matchMedia("(prefers-reduced-motion: reduce)").matches) item.remove();
   else {
     item.classList.add("leaving");
     item.addEventListener("animationend", () => item.remove());
-    setTimeout(() => item.remove(), 1000); // no animation runs where nothing is visible
+    setTimeout(() => item.remove(), 1000); // no animation runs in a hidden page
   }
 }
 
-// -- what goes on without news --
+// -- what iOS has removed --
+
+/** List a stream that is no longer on the screen. */
+function remember(/** @type {Card} */ card) {
+  removed.delete(card.key);
+  removed.set(card.key, card);
+  removedChanged = true;
+}
+
+function forget(/** @type {string} */ key) {
+  if (removed.delete(key)) removedChanged = true;
+}
+
+let removedChanged = false;
+
+/** Show the list, the latest first. */
+function listRemoved() {
+  if (!removedChanged) return;
+  removedChanged = false;
+  const latest = [...removed.values()].sort((a, b) => b.removed_at - a.removed_at);
+  for (const card of latest.splice(LINES)) removed.delete(card.key);
+  byId("removed").replaceChildren(...latest.map(removedRow));
+  byId("removed-section").hidden = latest.length === 0;
+}
+
+function removedRow(/** @type {Card} */ card) {
+  const item = element("li");
+  const what = element("span", "label card");
+  what.append(element("span", `dot ${card.color}`), element("span", "", card.label));
+  item.append(
+    element("span", "time-of", timeOfDay(card.removed_at * 1000)),
+    element("span", "stream", card.key),
+    what,
+  );
+  return item;
+}
+
+const timeOfDay = (moment) => new Date(moment).toLocaleTimeString([], { hour12: false });
+
+// -- what changes without events --
 
 function tick() {
   const now = new Date();
   setText(byId("time"), now.toLocaleTimeString([], { hour: "numeric", minute: "2-digit", hour12: false }));
   setText(byId("date"), now.toLocaleDateString([], { weekday: "long", month: "long", day: "numeric" }));
-  for (const [key, item] of shown) count(item, cards.get(key));
+  for (const [key, item] of shown) updateTime(item, cards.get(key));
   const over = [...cards.values()].filter((card) => card.removed_at !== null && card.removed_at <= serverNow());
   if (over.length) {
-    for (const card of over) cards.delete(card.key);
+    for (const card of over) {
+      cards.delete(card.key);
+      remember(card);
+    }
     arrange();
+    listRemoved();
   }
 }
 
-/** Writing the same text again would cost a layout. */
+/** Set a text where it differs: setting the same one again would cost a layout. */
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function count(/** @type {HTMLElement} */ item, /** @type {Card} */ card) {
+function updateTime(/** @type {HTMLElement} */ item, /** @type {Card} */ card) {
   const left = card.removed_at === null ? null : Math.max(0, Math.ceil(card.removed_at - serverNow()));
   setText(item.querySelector(".end"), left === null ? "" : `Ended · iOS removes it in ${digits(left)}`);
   const svg = item.querySelector("svg[data-counts]");
   if (!svg) return;
   const down = svg.dataset.counts === "down";
   const duration = Number(svg.dataset.duration ?? Infinity);
-  const elapsed = Math.min(Math.max(0, serverNow() - Number(svg.dataset.began)), duration);
+  const elapsed = Math.min(Math.max(0, serverNow() - Number(svg.dataset.started)), duration);
   const seconds = down ? duration - elapsed : elapsed;
   setText(svg.querySelector(".timer-digits"), digits(down ? Math.ceil(seconds) : Math.floor(seconds)));
   const bar = svg.querySelector(".timer-bar");
@@ -149,13 +200,13 @@ function count(/** @type {HTMLElement} */ item, /** @type {Card} */ card) {
 
 // -- the request log --
 
-function write(/** @type {Line[]} */ lines) {
+function appendLines(/** @type {Line[]} */ lines) {
   if (lines.length === 0) return;
   byId("no-requests").hidden = true;
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 20;
   log.append(...lines.map(row));
   while (log.childElementCount > LINES) log.firstElementChild.remove();
-  // Who reads something further up is left there.
+  // Someone who has scrolled up is left where they are.
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
@@ -164,21 +215,21 @@ function row(/** @type {Line} */ line) {
   const refused = line.operation === null;
   const operation = line.operation ?? `${line.method} ${line.status ?? "dropped"}`;
   summary.append(
-    element("span", "time-of", new Date(line.time).toLocaleTimeString([], { hour12: false })),
+    element("span", "time-of", timeOfDay(line.time)),
     element("span", `operation ${refused ? "refused" : operation === "ended" ? "ended" : ""}`, operation),
     element("span", "stream", line.stream_key),
-    element("span", "changed", line.changed.join(", ") || line.message || (operation === "ended" ? "as it was" : "nothing changed")),
+    element("span", "changed", line.changed.join(", ") || line.message || (operation === "ended" ? "unchanged" : "nothing changed")),
   );
   const details = element("details");
   details.append(summary);
-  details.addEventListener("toggle", () => show(details, line), { once: true });
+  details.addEventListener("toggle", () => showRequest(details, line), { once: true });
   const item = element("li");
   item.append(details);
   return item;
 }
 
 /** Fetch the whole request and show it. */
-async function show(/** @type {HTMLElement} */ details, /** @type {Line} */ line) {
+async function showRequest(/** @type {HTMLElement} */ details, /** @type {Line} */ line) {
   const json = element("pre");
   json.tabIndex = 0;
   json.role = "group";
@@ -194,7 +245,7 @@ async function show(/** @type {HTMLElement} */ details, /** @type {Line} */ line
 
 // -- the banner --
 
-function announce(/** @type {Line[]} */ lines) {
+function showBanner(/** @type {Line[]} */ lines) {
   const line = lines.findLast((one) => one.alert);
   if (!line) return;
   const banner = element("div", "banner");
@@ -209,18 +260,22 @@ function announce(/** @type {Line[]} */ lines) {
 
 // -- the connection --
 
-function tell(/** @type {News} */ news) {
-  serverIsAhead = news.now - Date.now() / 1000;
-  if (news.fresh) {
+function handle(/** @type {SandboxEvent} */ event) {
+  serverOffset = event.now - Date.now() / 1000;
+  if (event.fresh) {
     cards.clear();
+    removed.clear();
+    removedChanged = true;
     log.replaceChildren();
     byId("no-requests").hidden = false;
   }
-  take(news.cards);
-  if (news.fresh) arrange();
-  write(news.lines);
-  if (!news.fresh) announce(news.lines);
-  byId("live").textContent = `${news.live} live`;
+  updateCards(event.cards);
+  if (event.fresh) arrange();
+  listRemoved();
+  appendLines(event.lines);
+  if (!event.fresh) showBanner(event.lines);
+  const are = event.live > 1 ? `${event.live} Live Activities are` : `${event.live || "No"} Live Activity is`;
+  setText(byId("live"), `${are} running`);
 }
 
 function connected(is) {
@@ -232,17 +287,17 @@ function connected(is) {
 /** @type {EventSource | undefined} */
 let source;
 
-/** Listen while somebody looks: a page in the background costs nothing, and is told all anew when it comes back. */
+/** Listen while the page is visible: a hidden page costs nothing, and is sent everything anew when it is shown again. */
 function listen() {
   source?.close();
   source = undefined;
   if (document.hidden) return;
   source = new EventSource("/sandbox/events");
   source.onopen = () => connected(true);
-  source.onmessage = (event) => tell(JSON.parse(event.data));
+  source.onmessage = (event) => handle(JSON.parse(event.data));
   source.onerror = () => {
     connected(false);
-    // The browser tries again by itself, but not where something else answered.
+    // The browser reconnects by itself, but not where the answer was no event stream.
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_SECONDS * 1000);
   };
 }
@@ -253,7 +308,7 @@ byId("look").addEventListener("change", (event) => {
   document.documentElement.dataset.look = event.target.value;
 });
 byId("more").addEventListener("click", () => {
-  most += CARDS_AT_ONCE;
+  maxShown += CARDS_AT_ONCE;
   arrange();
 });
 document.addEventListener("visibilitychange", listen);

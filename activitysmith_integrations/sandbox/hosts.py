@@ -1,0 +1,30 @@
+"""Host names and addresses of this machine (pure)."""
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own, which no other machine can reach.
+
+    Args:
+        host: Without a port; an IPv6 address with or without brackets.
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
+def reachable_host(host: str) -> str:
+    """The host under which this machine reaches a server: a loopback address where it listens on all addresses.
+
+    Args:
+        host: The host name or address that the server listens on; none is all addresses.
+    """
+    try:
+        address = ipaddress.ip_address(host or "0.0.0.0")  # noqa: S104 - compared, not listened on
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
