@@ -2,9 +2,12 @@
 
 try:
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 except ImportError:
     from airflow.configuration import conf
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+    from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
+        AirflowFailException,
+        AirflowNotFoundException,
+    )
 
-__all__ = ["AirflowFailException", "conf"]
+__all__ = ["AirflowFailException", "AirflowNotFoundException", "conf"]

@@ -13,9 +13,12 @@ from airflow.sdk import BaseHook
 from pydantic import SecretStr
 
 from activitysmith_integrations import core
+from activitysmith_integrations.airflow.compat import AirflowNotFoundException
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+    from activitysmith_integrations.core.models.requests import EndStreamMembers, StreamMembers
 
 _EXTRAS = ("timeout", "max_retries")
 _PORT = re.compile(r":\d*$")
@@ -58,7 +61,7 @@ class ActivitySmithHook(BaseHook):
 
         Raises:
             AirflowNotFoundException: There is no such connection.
-            InvalidRequestError: The connection cannot be used; the message names it and the field.
+            ConfigurationError: The connection cannot be used; the message names it and the field.
         """
         return self._client
 
@@ -74,7 +77,7 @@ class ActivitySmithHook(BaseHook):
 
         return core.AsyncActivitySmithClient(**await sync_to_async(self._options)())
 
-    def end_stream(self, stream_key: str, **members: Unpack[core.EndStreamMembers]) -> core.EndStreamResponse:
+    def end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> core.EndStreamResponse:
         """End a stream.
 
         Args:
@@ -84,7 +87,7 @@ class ActivitySmithHook(BaseHook):
         with self.get_conn() as client:
             return client.end_stream(stream_key, **members)
 
-    def stream(self, stream_key: str, **members: Unpack[core.StreamMembers]) -> core.StreamResponse:
+    def stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> core.StreamResponse:
         """Start or update a stream.
 
         Args:
@@ -94,14 +97,12 @@ class ActivitySmithHook(BaseHook):
         with self.get_conn() as client:
             return client.stream(stream_key, **members)
 
-    async def async_end_stream(
-        self, stream_key: str, **members: Unpack[core.EndStreamMembers]
-    ) -> core.EndStreamResponse:
+    async def async_end_stream(self, stream_key: str, **members: Unpack[EndStreamMembers]) -> core.EndStreamResponse:
         """As :meth:`end_stream`, for the triggerer."""
         async with await self.get_async_conn() as client:
             return await client.end_stream(stream_key, **members)
 
-    async def async_stream(self, stream_key: str, **members: Unpack[core.StreamMembers]) -> core.StreamResponse:
+    async def async_stream(self, stream_key: str, **members: Unpack[StreamMembers]) -> core.StreamResponse:
         """As :meth:`stream`, for the triggerer."""
         async with await self.get_async_conn() as client:
             return await client.stream(stream_key, **members)
@@ -112,18 +113,16 @@ class ActivitySmithHook(BaseHook):
         Nothing that anybody has is touched, and the message never holds the key.
         """
         try:
-            options = self._options()
+            # Airflow tests a form's values as a connection with an id that means nothing to anybody.
+            options = client_options(_find_connection(self.activitysmith_conn_id), name="ActivitySmith connection")
             options["retry"] = core.RetryPolicy(max_retries=1, max_elapsed=10)
             with core.ActivitySmithClient(**options) as client:
-                client.end_stream(f"connection-test-{uuid4().hex}")
+                return _test(client)
         except core.ActivitySmithError as error:
-            # The service's own "not found" means that it accepted the key: the stream is rightly unknown.
-            if not (isinstance(error, core.NotFoundError) and error.from_service):
-                return False, str(error)
-        return True, "ActivitySmith accepts the API key."
+            return False, f"{error}{_http_hint(error)}"
 
     def _options(self) -> _ClientOptions:
-        options = client_options(self.get_connection(self.activitysmith_conn_id))
+        options = client_options(_find_connection(self.activitysmith_conn_id))
         if self.retry is not None:
             options["retry"] = self.retry
         return options
@@ -142,34 +141,100 @@ class ActivitySmithHook(BaseHook):
         }
 
 
-def client_options(connection: Connection) -> _ClientOptions:
-    """What a connection says about a client, whether it came from a form, JSON or a URI.
+def _find_connection(conn_id: str) -> Connection:
+    """A connection, from wherever Airflow keeps it.
+
+    Args:
+        conn_id: Its id.
 
     Raises:
-        InvalidRequestError: A field cannot be used; the message names the connection and the field.
+        AirflowNotFoundException: There is none.
     """
     try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        found: Connection | None = _find_in_database(conn_id)
+        if found is None:
+            raise error from None
+        return found
+
+
+def _find_in_database(conn_id: str) -> Any:
+    """The connection as Airflow's database has it.
+
+    ``airflow dags test`` calls a DAG's callbacks in its own process, where the SDK asks nobody (Airflow 3.3). The
+    database answers there; where it must not be asked, as on workers, Airflow refuses.
+    """
+    try:
+        from airflow.models.connection import Connection as Stored
+
+        return Stored.get_connection_from_secrets(conn_id)
+    except Exception:
+        return None
+
+
+def _test(client: core.ActivitySmithClient) -> tuple[bool, str]:
+    try:
+        client.end_stream(f"connection-test-{uuid4().hex}")
+    except core.NotFoundError as error:
+        # The service's own "not found" means that it accepted the key: the stream is rightly unknown.
+        if not error.from_service:
+            return False, str(error)
+        if not _names_stream(error):
+            return False, (
+                f"{client.base_url} answers, but not as ActivitySmith's API does; the host of the connection is its "
+                f"whole address, such as https://activitysmith.com/api. {error}"
+            )
+    return True, "ActivitySmith accepts the API key."
+
+
+def _names_stream(error: core.NotFoundError) -> bool:
+    """Whether an answer speaks of a stream; one of a wrong path speaks of the path at most."""
+    texts = (str(value) for value in error.body.values()) if isinstance(error.body, Mapping) else ()
+    return any("stream" in text.lower() and "/stream" not in text.lower() for text in texts)
+
+
+def _http_hint(error: Exception) -> str:
+    """What to do where TLS met a server that speaks plain HTTP (OpenSSL's own words for it)."""
+    text = str(error).upper().replace(" ", "_")
+    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
+        return " The server seems to speak plain HTTP; if it is on this machine, begin the host with http://."
+    return ""
+
+
+def client_options(connection: Connection, *, name: str | None = None) -> _ClientOptions:
+    """What a connection says about a client, whether it came from a form, JSON or a URI.
+
+    Args:
+        connection: The connection.
+        name: What to call it in messages; its id by default.
+
+    Raises:
+        ConfigurationError: A field cannot be used; the message names the connection and the field.
+    """
+    name = name or f"connection {connection.conn_id!r}"
+    try:
         if not connection.password:
-            raise core.InvalidRequestError(("password", "is empty; it is where the API key goes"))
+            raise core.ConfigurationError(("password", "is empty; it is where the API key goes"))
         key = SecretStr(connection.password)
         options: _ClientOptions = {"api_key": key, "base_url": _base_url(connection)}
         extra = connection.extra_dejson
         if not isinstance(extra, Mapping):
-            raise core.InvalidRequestError(("extra", "must be a JSON object"))
+            raise core.ConfigurationError(("extra", "must be a JSON object"))
         _refuse_misspelt(extra)
         if extra.get("timeout") not in (None, ""):
             options["timeout"] = _number("timeout", extra["timeout"])
         if extra.get("max_retries") not in (None, ""):
             retries = _number("max_retries", extra["max_retries"])
             if not retries.is_integer():
-                raise core.InvalidRequestError(("max_retries", f"{extra['max_retries']!r} is not a whole number"))
+                raise core.ConfigurationError(("max_retries", f"{extra['max_retries']!r} is not a whole number"))
             options["retry"] = dataclasses.replace(core.RetryPolicy(), max_retries=int(retries))
         # The client knows the remaining rules; making one opens no connection.
         core.ActivitySmithClient(**options)
-    except core.InvalidRequestError as error:
-        raise error.within(f"connection {connection.conn_id!r}") from None
+    except core.ConfigurationError as error:
+        raise error.within(name) from None
     except ValueError as error:
-        raise core.InvalidRequestError((f"connection {connection.conn_id!r}", str(error))) from None
+        raise core.ConfigurationError((name, str(error))) from None
     return options
 
 
@@ -192,12 +257,12 @@ def _base_url(connection: Connection) -> str | None:
 
 def _refuse_misspelt(extra: Mapping[str, Any]) -> None:
     """Other tools may keep extras of their own here, so only what looks like one of ours is refused."""
-    import difflib  # every DAG file that is parsed would pay for it
+    from activitysmith_integrations.core.suggest import closest
 
     for name in extra:
-        close = difflib.get_close_matches(str(name).lower(), _EXTRAS, n=1, cutoff=0.7)
-        if close and name not in _EXTRAS:
-            raise core.InvalidRequestError((str(name), f"is no extra; did you mean {close[0]}?"))
+        meant = closest(str(name).lower(), _EXTRAS, similarity=0.7)
+        if meant and name not in _EXTRAS:
+            raise core.ConfigurationError((str(name), f"is not an extra; did you mean {meant}?"))
 
 
 def _number(field: str, value: Any) -> float:
@@ -206,5 +271,5 @@ def _number(field: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if isinstance(value, bool) or not 0 <= number < float("inf"):
-        raise core.InvalidRequestError((field, f"{value!r} is not a number of 0 or more"))
+        raise core.ConfigurationError((field, f"{value!r} is not a number of 0 or more"))
     return number

@@ -2,90 +2,46 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
-
 from activitysmith_integrations import core
-from activitysmith_integrations.airflow import context as contexts
-from activitysmith_integrations.airflow import progress, rendering
-from activitysmith_integrations.airflow.compat import AirflowFailException, conf
+from activitysmith_integrations.airflow import templates
+from activitysmith_integrations.airflow.compat import conf
+from activitysmith_integrations.airflow.follow_operator import ActivitySmithFollowRunOperator
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
+from activitysmith_integrations.airflow.operator_base import Operator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from activitysmith_integrations.airflow.run import Run
+    from activitysmith_integrations.airflow.task_states import Role
+    from activitysmith_integrations.core.models.fields import Color
+    from activitysmith_integrations.core.models.requests import ActionInput, AlertInput, MetadataInput, StateInput
+    from activitysmith_integrations.core.runs.outcome import FailureForm, SuccessForm
 
-_MAX_DEFERRALS = 10
-_JSON_FIELDS = dict.fromkeys(("content_state", "action", "secondary_action", "alert", "metadata"), "json")
+__all__ = ["ActivitySmithEndStreamOperator", "ActivitySmithFollowRunOperator", "ActivitySmithStreamOperator"]
 
+STREAM_OPTIONS: tuple[str, ...] = (
+    "content_state",
+    "title",
+    "subtitle",
+    "action",
+    "secondary_action",
+    "alert",
+    "tags",
+    "metadata",
+    "channels",
+)
 
-class _Operator(BaseOperator):
-    """What both have in common: what a failed call means for the task."""
-
-    stream_key: str | None
-    activitysmith_conn_id: str
-    deferrable: bool
-    fail_at_once = frozenset({400, 401, 402, 403})
-    """Statuses after which somebody has to change something before the call can succeed."""
-
-    def execute(self, context: Context, deferrals: int = 0) -> dict[str, Any]:
-        """Make the call.
-
-        Args:
-            context: Airflow's.
-            deferrals: How often this try has waited already.
-
-        Raises:
-            AirflowFailException: The request, the key or the account has to change first.
-            APIStatusError: The service failed, or asks to wait longer than this call may take.
-            APIConnectionError: No answer arrived.
-            NotFoundError: The service does not know the stream, and *missing_ok* is off.
-        """
-        try:
-            key = rendering.name(self.stream_key) if self.stream_key is not None else core.stream_key(self.dag_id)
-            hook = ActivitySmithHook(rendering.name(self.activitysmith_conn_id))
-            answer = self._call(hook, key, contexts.normalized(context))
-        except core.InvalidRequestError as error:
-            raise AirflowFailException(str(error)) from error
-        except core.APIStatusError as error:
-            if error.status_code in self.fail_at_once:
-                raise AirflowFailException(str(error)) from error
-            if self.deferrable and error.retryable and error.retry_after is not None and deferrals < _MAX_DEFERRALS:
-                self._come_back_after(error.retry_after, deferrals + 1)
-            raise
-        return answer.to_json()
-
-    def resume(self, context: Context, event: Mapping[str, Any] | None = None, deferrals: int = 1) -> dict[str, Any]:
-        """Make the call after the wait that the service asked for.
-
-        Args:
-            context: Airflow's.
-            event: The trigger's; it says nothing of use.
-            deferrals: How often this try has waited.
-        """
-        return self.execute(context, deferrals)
-
-    def _call(
-        self, hook: ActivitySmithHook, key: str, context: Mapping[str, Any]
-    ) -> core.EndStreamResponse | core.StreamResponse:
-        raise NotImplementedError
-
-    def _come_back_after(self, seconds: float, deferrals: int) -> None:
-        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-
-        self.log.info("ActivitySmith asks to wait %.0f s; the task is deferred for that long.", seconds)
-        trigger = TimeDeltaTrigger(timedelta(seconds=seconds))
-        self.defer(trigger=trigger, method_name="resume", kwargs={"deferrals": deferrals})
+_DEFERS = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
-class ActivitySmithEndStreamOperator(_Operator):
+class ActivitySmithEndStreamOperator(Operator):
     """Ends a Live Activity stream, and makes sure that it ends.
 
     Put it last with ``trigger_rule="all_done"``, or make it a teardown: without a ``content_state`` it looks at
-    the run's tasks and shows what happened. Itself and what comes after it are not counted.
+    the run's tasks and shows what happened. Itself and what comes after it are not counted. A failure whose stream
+    the service does not know is started and ended, so that it is seen.
 
     A fault that can pass is left to Airflow's own retries, so give it some (``retries=3``). One that cannot
     (a refused request or key) fails the task at once. When the service asks to wait longer than a task should
@@ -95,16 +51,17 @@ class ActivitySmithEndStreamOperator(_Operator):
     All arguments but *deferrable* and *missing_ok* are templated.
 
     Args:
-        stream_key: The stream; made from the DAG's id where left out.
+        stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
         content_state: A whole state of your own instead of the picture of what happened.
         on_success: ``segmented_progress`` (default) or ``progress``.
         on_failure: ``alert`` (default), ``segmented_progress`` or ``progress``.
-        title: First line instead of the DAG's id.
+        title: First line instead of the DAG's name.
         subtitle: Second line instead of the duration.
         success_color: Green by default.
         failure_color: Red by default.
         success_auto_dismiss_minutes: Minutes that a success stays on screen; iOS's own two by default.
         failure_auto_dismiss_minutes: Minutes that a failure stays; 240 by default.
+        start_unseen_failures: Whether a failure whose stream the service does not know is shown; on by default.
         action: A button instead of the one that opens a failed run's page.
         secondary_action: A second button.
         alert: A banner instead of the one for failures.
@@ -118,47 +75,47 @@ class ActivitySmithEndStreamOperator(_Operator):
 
     Returns:
         The service's answer as plain JSON.
+
+    Raises:
+        InvalidRequestError: A value that is no template breaks a rule of the API.
     """
 
     template_fields: Sequence[str] = (
         "stream_key",
         "activitysmith_conn_id",
-        *(name for name in rendering.OPTIONS if name != "include_error"),
+        # A task that ends a stream has no exception to show: that of the failed task stayed in its process.
+        *(name for name in templates.END_OPTIONS if name != "include_error"),
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = _JSON_FIELDS
     ui_color = "#d7f0dd"
-
-    ends_the_stream = True
-
-    # A task that ends a stream has no exception to show: that of the failed task stayed in its process.
-    include_error = None
+    stream_role: ClassVar[Role] = "ends_stream"
 
     def __init__(
         self,
         *,
         stream_key: str | None = None,
-        content_state: core.StateInput | None = None,
-        on_success: core.SuccessForm | None = None,
-        on_failure: core.FailureForm | None = None,
+        content_state: StateInput | None = None,
+        on_success: SuccessForm | None = None,
+        on_failure: FailureForm | None = None,
         title: str | None = None,
         subtitle: str | None = None,
-        success_color: core.Color | None = None,
-        failure_color: core.Color | None = None,
+        success_color: Color | None = None,
+        failure_color: Color | None = None,
         success_auto_dismiss_minutes: int | str | None = None,
         failure_auto_dismiss_minutes: int | str | None = None,
-        action: core.ActionInput | None = None,
-        secondary_action: core.ActionInput | None = None,
-        alert: core.AlertInput | None = None,
+        start_unseen_failures: bool | str | None = None,
+        action: ActionInput | None = None,
+        secondary_action: ActionInput | None = None,
+        alert: AlertInput | None = None,
         tags: Sequence[str] | None = None,
-        metadata: core.MetadataInput | None = None,
+        metadata: MetadataInput | None = None,
         missing_ok: bool = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = _DEFERS,
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.stream_key = stream_key
-        self.content_state = rendering.plain(content_state)
+        self.content_state = templates.plain(content_state)
         self.on_success = on_success
         self.on_failure = on_failure
         self.title = title
@@ -167,33 +124,41 @@ class ActivitySmithEndStreamOperator(_Operator):
         self.failure_color = failure_color
         self.success_auto_dismiss_minutes = success_auto_dismiss_minutes
         self.failure_auto_dismiss_minutes = failure_auto_dismiss_minutes
-        self.action = rendering.plain(action)
-        self.secondary_action = rendering.plain(secondary_action)
-        self.alert = rendering.plain(alert)
+        self.start_unseen_failures = start_unseen_failures
+        self.action = templates.plain(action)
+        self.secondary_action = templates.plain(secondary_action)
+        self.alert = templates.plain(alert)
         self.tags = tags
         self.metadata = metadata
         self.missing_ok = missing_ok
         self.deferrable = deferrable
         self.activitysmith_conn_id = activitysmith_conn_id
+        self._check()
 
-    def _call(self, hook: ActivitySmithHook, key: str, context: Mapping[str, Any]) -> core.EndStreamResponse:
-        outcome = contexts.outcome_so_far(context, self.task_id, self.get_flat_relative_ids(upstream=False))
-        outcome = progress.completed(outcome, context["dag"])
-        members = core.end_request(outcome, rendering.typed(rendering.options_of(self)))
-        core.EndStreamRequest(**members)
-        time.sleep(progress.seconds_on_its_way(context, getattr(context.get("task_instance"), "start_date", None)))
-        try:
-            answer = hook.end_stream(key, **members)
-        except core.NotFoundError as error:
-            if not (self.missing_ok and error.from_service):
-                raise
-            self.log.log(*core.report(key, error))
-            return core.nothing_left(key)
-        self.log.log(*core.report(key, answer))
-        return answer
+    def _check_literals(self, options: Mapping[str, Any]) -> None:
+        """Refuse values that are wrong, when the DAG is parsed.
+
+        Args:
+            options: Those that were given, by name.
+        """
+        from activitysmith_integrations.airflow import literals
+
+        literals.check_end(options)
+
+    def _call(self, hook: ActivitySmithHook, key: str, run: Run) -> core.EndStreamResponse:
+        from activitysmith_integrations.airflow.outcomes import outcome_so_far
+        from activitysmith_integrations.core.runs.ending import build_end, end_stream
+        from activitysmith_integrations.core.runs.log_lines import line_of_end
+
+        options: Any = {"title": run.title, **templates.typed(self._options())}
+        end = build_end(outcome_so_far(run), options)
+        with hook.get_conn() as client:
+            result = end_stream(client, key, end)
+        self.log.log(*line_of_end(key, end, result))
+        return result.response(key, missing_ok=self.missing_ok)
 
 
-class ActivitySmithStreamOperator(_Operator):
+class ActivitySmithStreamOperator(Operator):
     """Starts a Live Activity stream, or updates it.
 
     Without a ``content_state`` it shows how far the run is: put first, it starts the stream with an empty bar.
@@ -205,9 +170,9 @@ class ActivitySmithStreamOperator(_Operator):
     All arguments but *deferrable* are templated.
 
     Args:
-        stream_key: The stream; made from the DAG's id where left out.
+        stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
         content_state: A whole state of your own instead of the run's progress.
-        title: First line instead of the DAG's id.
+        title: First line instead of the DAG's name.
         subtitle: Second line.
         action: A button.
         secondary_action: A second button.
@@ -222,48 +187,81 @@ class ActivitySmithStreamOperator(_Operator):
 
     Returns:
         The service's answer as plain JSON.
+
+    Raises:
+        InvalidRequestError: A value that is no template breaks a rule of the API.
     """
 
-    template_fields: Sequence[str] = ("stream_key", "activitysmith_conn_id", *rendering.STREAM_OPTIONS)
-    template_fields_renderers: ClassVar[dict[str, str]] = _JSON_FIELDS
+    template_fields: Sequence[str] = ("stream_key", "activitysmith_conn_id", *STREAM_OPTIONS)
     ui_color = "#d7e5f0"
     # 404 is "no recipients" here: nobody has the app, or no channel fits (API contract).
-    fail_at_once = _Operator.fail_at_once | {404}
+    fail_at_once: ClassVar[frozenset[int]] = Operator.fail_at_once | {404}
 
     def __init__(
         self,
         *,
         stream_key: str | None = None,
-        content_state: core.StateInput | None = None,
+        content_state: StateInput | None = None,
         title: str | None = None,
         subtitle: str | None = None,
-        action: core.ActionInput | None = None,
-        secondary_action: core.ActionInput | None = None,
-        alert: core.AlertInput | None = None,
+        action: ActionInput | None = None,
+        secondary_action: ActionInput | None = None,
+        alert: AlertInput | None = None,
         tags: Sequence[str] | None = None,
-        metadata: core.MetadataInput | None = None,
+        metadata: MetadataInput | None = None,
         channels: Sequence[str] | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = _DEFERS,
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.stream_key = stream_key
-        self.content_state = rendering.plain(content_state)
+        self.content_state = templates.plain(content_state)
         self.title = title
         self.subtitle = subtitle
-        self.action = rendering.plain(action)
-        self.secondary_action = rendering.plain(secondary_action)
-        self.alert = rendering.plain(alert)
+        self.action = templates.plain(action)
+        self.secondary_action = templates.plain(secondary_action)
+        self.alert = templates.plain(alert)
         self.tags = tags
         self.metadata = metadata
         self.channels = channels
         self.deferrable = deferrable
         self.activitysmith_conn_id = activitysmith_conn_id
+        self._check()
 
-    def _call(self, hook: ActivitySmithHook, key: str, context: Mapping[str, Any]) -> core.StreamResponse:
-        options = rendering.typed(rendering.options_of(self, rendering.STREAM_OPTIONS))
-        state = progress.state(context, options, None)
-        answer = hook.stream(key, **progress.members(context, options, state))
-        self.log.info("Live Activity stream %r is up to date (%s).", key, answer.operation)
+    def _check_literals(self, options: Mapping[str, Any]) -> None:
+        """Refuse values that are wrong, when the DAG is parsed.
+
+        Args:
+            options: Those that were given, by name.
+        """
+        from activitysmith_integrations.airflow import literals
+
+        literals.check_stream(options)
+
+    def _call(self, hook: ActivitySmithHook, key: str, run: Run) -> core.StreamResponse:
+        from activitysmith_integrations.airflow.outcomes import running
+        from activitysmith_integrations.core.runs.log_lines import line_of_update
+        from activitysmith_integrations.core.runs.picture import running_labels
+
+        options = templates.typed(self._options())
+        beside = {name: value for name, value in options.items() if name not in ("title", "subtitle")}
+        known = running_labels(running(run), options)
+        request = core.StreamRequest(**{"content_state": self._progress(run, options), **beside, **known})
+        with hook.get_conn() as client:
+            answer = client.send(key, request)
+        self.log.log(*line_of_update(key, request.content_state.to_wire(), answer))
         return answer
+
+    def _progress(self, run: Run, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How far the run is."""
+        from dataclasses import replace
+
+        from activitysmith_integrations.airflow.outcomes import running
+        from activitysmith_integrations.airflow.reporting import progress_of
+        from activitysmith_integrations.core.runs.picture import shown_title
+
+        title = shown_title(running(run), {"title": run.title, **options})
+        progress = progress_of(run.tasks, run.bar, run.instance, run.states, title=title, run_label=run.label)
+        state: Mapping[str, Any] = replace(progress, note=options.get("subtitle") or progress.note).state
+        return state

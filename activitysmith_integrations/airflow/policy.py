@@ -1,4 +1,4 @@
-"""Tag a DAG, write no code: a DAG tagged ``activitysmith`` shows its runs from start to end by itself.
+"""Tag a DAG, write no code: what the tags ``activitysmith`` and ``activitysmith:failures`` give a DAG.
 
 Airflow loads this module wherever it starts, so it imports nothing but Airflow's hook marker.
 """
@@ -9,60 +9,60 @@ from typing import Any
 from airflow.policies import hookimpl
 
 TAG = "activitysmith"
+"""Shows each run from its first task to its end."""
+
+FAILURES_TAG = "activitysmith:failures"
+"""Shows a run only if it fails."""
 
 log = logging.getLogger(__name__)
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def dag_policy(dag: Any) -> None:
-    """Give a tagged DAG the notifiers that start, move and end its stream, after the callbacks that it has.
+    """Give a tagged DAG the callbacks that show its runs, after those that it has.
 
     ``[activitysmith] stream_tagged_dags = False`` leaves the end alone, ``end_tagged_dags = False`` nothing.
 
     Args:
-        dag: A DAG that was just parsed; one without the tag is not touched.
+        dag: A DAG that was just parsed; one without a tag is not touched.
     """
-    if TAG not in (dag.tags or ()):
+    tags = _tags_of(dag)
+    if not tags and not _has_ours(dag):
         return
     try:
-        _show_from_start_to_end(dag)
+        from activitysmith_integrations.airflow import tagged_dags, templates
+
+        templates.remember_dag(dag)
+        if tags:
+            tagged_dags.show(dag, only_failures=TAG not in tags)
     except Exception:
         # An error here would keep the DAG from being parsed.
-        log.exception("DAG %s is tagged %s, but does not show its Live Activity stream.", dag.dag_id, TAG)
+        log.exception("DAG %s is tagged %s, but does not show its runs.", dag.dag_id, TAG)
 
 
-def _show_from_start_to_end(dag: Any) -> None:
-    from activitysmith_integrations.airflow import progress
-    from activitysmith_integrations.airflow.compat import conf
-    from activitysmith_integrations.airflow.notifications import (
-        ActivitySmithEndStreamNotifier,
-        ActivitySmithStreamNotifier,
-    )
+@hookimpl(trylast=True)
+def task_policy(task: Any) -> None:
+    """Give a task of a tagged DAG its callbacks back where another task policy has set its own in their place.
 
-    if not conf.getboolean("activitysmith", "end_tagged_dags", fallback=True):
+    Args:
+        task: A task of a DAG that was just parsed.
+    """
+    dag = task.get_dag()
+    if dag is None or TAG not in _tags_of(dag):
         return
-    callbacks = {when: progress.as_list(getattr(dag, f"on_{when}_callback")) for when in ("success", "failure")}
-    ends = {
-        when: next((one for one in several if isinstance(one, ActivitySmithEndStreamNotifier)), None)
-        for when, several in callbacks.items()
-    }
-    # Whoever ends the stream in words of their own means the same stream with the rest.
-    own = [end for end in ends.values() if end is not None]
-    mine = max(own, key=lambda end: end.stream_key is not None, default=ActivitySmithEndStreamNotifier())
-    if len({end.stream_key for end in own}) > 1:
-        log.warning(
-            "DAG %s ends one stream on success and another on failure; %r is shown.", dag.dag_id, mine.stream_key
-        )
+    try:
+        from activitysmith_integrations.airflow import tagged_dags
 
-    title = {} if mine.title is None else {"title": mine.title}
+        tagged_dags.show_task_again(dag, task)
+    except Exception:
+        log.exception("Task %s of DAG %s does not report its progress.", task.task_id, dag.dag_id)
 
-    def named(kind: Any) -> Any:
-        return kind(mine.stream_key, activitysmith_conn_id=mine.activitysmith_conn_id, **title)
 
-    for when, end in ends.items():
-        if end is None:
-            setattr(dag, f"on_{when}_callback", [*callbacks[when], named(ActivitySmithEndStreamNotifier)])
-            # Airflow computes this when the DAG is made, and asks for no callback where it is False.
-            setattr(dag, f"has_on_{when}_callback", True)
-    if conf.getboolean("activitysmith", "stream_tagged_dags", fallback=True):
-        progress.show(dag, named(ActivitySmithStreamNotifier))
+def _tags_of(dag: Any) -> set[str]:
+    return {tag.lower() for tag in dag.tags or ()} & {TAG, FAILURES_TAG}
+
+
+def _has_ours(dag: Any) -> bool:
+    every = (getattr(dag, "on_success_callback", None), getattr(dag, "on_failure_callback", None))
+    lists = (found if isinstance(found, (list, tuple)) else [found] for found in every)
+    return any(type(one).__module__.startswith("activitysmith_integrations.") for found in lists for one in found)

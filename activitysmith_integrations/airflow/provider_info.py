@@ -32,6 +32,12 @@ def get_provider_info() -> dict[str, Any]:
             "activitysmith_integrations.airflow.notifications.ActivitySmithEndStreamNotifier",
             "activitysmith_integrations.airflow.notifications.ActivitySmithStreamNotifier",
         ],
+        "triggers": [
+            {
+                "integration-name": "ActivitySmith",
+                "python-modules": ["activitysmith_integrations.airflow.triggers"],
+            }
+        ],
         "connection-types": [
             {
                 "hook-class-name": "activitysmith_integrations.airflow.hooks.ActivitySmithHook",
@@ -63,8 +69,18 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "end_tagged_dags": {
                         "description": (
-                            "Whether a DAG tagged ``activitysmith`` ends its Live Activity stream on success and "
-                            "failure without any code of its own."
+                            "Whether a DAG tagged ``activitysmith`` or ``activitysmith:failures`` ends its runs' Live "
+                            "Activity streams without any code of its own."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
+                    },
+                    "end_marked_runs": {
+                        "description": (
+                            "Whether a tagged DAG's run that somebody marks as failed or successful by hand ends its "
+                            "stream, as long as the stream is the run's own."
                         ),
                         "version_added": "0.1.0",
                         "type": "boolean",
@@ -73,7 +89,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "stream_tagged_dags": {
                         "description": (
-                            "Whether such a DAG also starts the stream with its first task and shows its progress."
+                            "Whether a DAG tagged ``activitysmith`` also starts the stream with its first task and "
+                            "shows how far the run is."
                         ),
                         "version_added": "0.1.0",
                         "type": "boolean",

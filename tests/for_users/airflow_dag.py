@@ -10,21 +10,26 @@ from activitysmith_integrations.airflow.notifications import (
     ActivitySmithStreamNotifier,
     end_activitysmith_stream,
 )
-from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithStreamOperator
+from activitysmith_integrations.airflow.operators import (
+    ActivitySmithEndStreamOperator,
+    ActivitySmithFollowRunOperator,
+    ActivitySmithStreamOperator,
+)
 from activitysmith_integrations.airflow.retries import ActivitySmithRetryPolicy
 from activitysmith_integrations.core import ActivitySmithClient, AlertState, EndStreamResponse, StreamResponse
 
 notifier = ActivitySmithEndStreamNotifier("{{ dag.dag_id }}", on_success="progress", tags=["nightly"])
 assert_type(end_activitysmith_stream(), ActivitySmithEndStreamNotifier)
 
-move = ActivitySmithStreamNotifier(title="Nightly", channels=["data"])
+rows = ActivitySmithStreamNotifier(content_state={"title": "Nightly"}, channels=["data"], patience=20)
 
 with DAG(
     "nightly",
-    default_args={"on_execute_callback": move, "on_success_callback": [move]},
+    default_args={"on_execute_callback": rows, "on_success_callback": [rows]},
     on_success_callback=notifier,
     on_failure_callback=[notifier],
 ):
+    ActivitySmithFollowRunOperator(task_id="follow_run", failure_color="purple", poll_interval=2)
     ActivitySmithStreamOperator(task_id="start_stream", content_state={"title": "Nightly"}, tags=["nightly"])
     ActivitySmithEndStreamOperator(
         task_id="end_stream",
@@ -56,7 +61,9 @@ def wrong(hook: ActivitySmithHook) -> None:
     ActivitySmithEndStreamNotifier(subtitel="Over")  # type: ignore[call-arg]
     ActivitySmithEndStreamNotifier(on_failure="banner")  # type: ignore[arg-type]
     ActivitySmithEndStreamNotifier("nightly", "activitysmith_default")  # type: ignore[call-arg]
-    ActivitySmithStreamNotifier(titel="Nightly")  # type: ignore[call-arg]
+    ActivitySmithStreamNotifier(content_state={"title": "Nightly"}, titel="Nightly")  # type: ignore[call-arg]
+    ActivitySmithStreamNotifier("nightly")  # type: ignore[call-arg]
+    ActivitySmithFollowRunOperator(task_id="follow_run", on_success="alert")  # type: ignore[arg-type]
     hook.end_stream("nightly", title="Over")  # type: ignore[call-arg]
     hook.stream("nightly")  # type: ignore[call-arg]
     print(hook.async_end_stream("nightly").operation)  # type: ignore[attr-defined]

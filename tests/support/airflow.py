@@ -3,63 +3,44 @@
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
+from support.processes import Deployment, eventually, free_port
 
-_T = TypeVar("_T")
-_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+__all__ = ["Airflow", "connection", "eventually"]
 
 
-def connection(base_url: str, key: str, **extra: Any) -> str:
+def connection(base_url: str | None, key: str, **extra: Any) -> str:
     """An ``activitysmith`` connection, as the value of an environment variable."""
-    return json.dumps({"conn_type": "activitysmith", "password": key, "host": base_url, "extra": extra})
+    host = {"host": base_url} if base_url else {}
+    return json.dumps({"conn_type": "activitysmith", "password": key, **host, "extra": extra})
 
 
-def eventually(look: Callable[[], _T], what: str, seconds: float = 120) -> _T:
-    """The first truthy value of *look*; waits for it."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"waited {seconds:g} s for {what}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-class Airflow:
+class Airflow(Deployment):
     """One deployment.
 
     Args:
-        home: An empty folder.
+        home: A folder for all that it writes.
         dags: The folder of DAG files.
-        variables: Environment variables beside those that make it small and quick.
+        variables: Environment variables beside those that make it small and quick, or instead of them.
+        programs: The folder that Airflow's programs are in; by default this Python's.
     """
 
-    def __init__(self, home: Path, dags: Path, variables: Mapping[str, str]) -> None:
-        port = _free_port()
-        self.home, self.url = home, f"http://127.0.0.1:{port}"
-        self._commands = {name: [name] for name in _COMPONENTS}
-        self._commands["api-server"] += ["--host", "127.0.0.1", "--port", str(port)]
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    def __init__(
+        self, home: Path, dags: Path, variables: Mapping[str, str], programs: Path = Path(sys.executable).parent
+    ) -> None:
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        ours = {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-this-deployment-and-long-enough-for-sha512" * 2,
+            "AIRFLOW__API_AUTH__JWT_SECRET": os.urandom(48).hex(),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
@@ -68,114 +49,150 @@ class Airflow:
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__DAG_PROCESSOR__CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs/dag_processor"),
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-            "AIRFLOW__DAG_PROCESSOR__CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs/dag_processor"),
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            **variables,
         }
-
-    def cli(self, *arguments: str) -> str:
-        """The standard output of an ``airflow`` command."""
-        done = subprocess.run(
-            ["airflow", *arguments], env=self.environment, capture_output=True, text=True, cwd=self.home, check=False
-        )
-        assert done.returncode == 0, f"airflow {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        super().__init__("Airflow", programs, home, {**ours, **variables})
+        self._http = httpx.Client(base_url=f"{self.url}/api/v2", timeout=30)
+        self._writing = threading.Lock()
 
     def start(self) -> None:
         """Start everything and wait until it is healthy."""
         self.cli("db", "migrate")
-        for name, command in self._commands.items():
-            with open(self.home / f"{name}.out", "wb") as output:
-                self._processes[name] = subprocess.Popen(
-                    ["airflow", *command],
-                    env=self.environment,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.home,
-                    start_new_session=True,
-                )
+        for component in ("api-server", "scheduler", "dag-processor", "triggerer"):
+            self.start_component(component)
         eventually(self._healthy, "a healthy Airflow")
-        self._http = httpx.Client(base_url=f"{self.url}/api/v2", timeout=30)
         token = httpx.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
+    def start_component(self, component: str) -> None:
+        """Start one component."""
+        address = ["--host", "127.0.0.1", "--port", str(self._port)]
+        arguments = {"api-server": address, "dag-processor": []}.get(component, ["--skip-serve-logs"])
+        self.serve(component, "airflow", component, *arguments)
+
+    def kill(self, component: str) -> None:
+        """End a component as a lost machine does."""
+        process = self._servers.pop(component)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def _healthy(self) -> bool:
-        for name, process in self._processes.items():
-            assert process.poll() is None, f"airflow {name} ended:\n{(self.home / f'{name}.out').read_text()[-4000:]}"
+        self.check()
         try:
             health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
         except httpx.HTTPError:
             return False
         return all(health[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
 
+    def stop(self) -> None:
+        """Stop everything, and what it started."""
+        super().stop()
+        self._http.close()
+
+    def cli(self, *arguments: str) -> str:
+        """The output of an ``airflow`` command."""
+        return self.run_program(f"cli-{len(self._processes)}", "airflow", *arguments)
+
     def pause(self, component: str) -> None:
         """Stop a component where it stands."""
-        os.killpg(self._processes[component].pid, signal.SIGSTOP)
+        os.killpg(self._servers[component].pid, signal.SIGSTOP)
 
     def resume(self, component: str) -> None:
         """Let a paused component go on."""
-        os.killpg(self._processes[component].pid, signal.SIGCONT)
+        os.killpg(self._servers[component].pid, signal.SIGCONT)
 
     @property
     def authorization(self) -> dict[str, str]:
         """The headers of somebody who may do everything."""
         return {"Authorization": self._http.headers["Authorization"]}
 
+    def api(self, method: str, path: str, document: Any = None) -> Any:
+        """What Airflow's API answers.
+
+        Args:
+            method: The request's method.
+            path: Its path below ``/api/v2``.
+            document: Its body, sent as JSON.
+        """
+        answer = self._http.request(method, path, json=document)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
     def knows(self, dag_id: str) -> bool:
         """Whether a DAG was parsed."""
+        self.check()
         return self._http.get(f"/dags/{dag_id}").status_code == 200
 
-    def stop(self) -> None:
-        """Stop everything, and what it started."""
-        for process in self._processes.values():
-            os.killpg(process.pid, signal.SIGTERM)
-        for process in self._processes.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if hasattr(self, "_http"):
-            self._http.close()
+    def dags(self) -> list[str]:
+        """The DAGs that were parsed."""
+        return [str(dag["dag_id"]) for dag in self.api("GET", "/dags?limit=200")["dags"]]
 
-    def trigger(self, dag_id: str, **conf: Any) -> str:
+    def operators(self, dag_id: str) -> list[str]:
+        """What the tasks of a DAG are made of."""
+        return [str(task["operator_name"]) for task in self.api("GET", f"/dags/{dag_id}/tasks")["tasks"]]
+
+    def trigger(self, dag_id: str, *, run_id: str | None = None, **conf: Any) -> str:
         """Start a run, once the DAG is known; its id."""
         eventually(lambda: self.knows(dag_id), f"the DAG {dag_id}")
-        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
-        assert answer.is_success, answer.text
-        return str(answer.json()["dag_run_id"])
+        named = {} if run_id is None else {"dag_run_id": run_id}
+        run = self.write("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf, **named})
+        return str(run["dag_run_id"])
+
+    def write(self, method: str, path: str, document: Any) -> Any:
+        """The answer to a request that changes something, repeated while sqlite's database is locked.
+
+        Airflow 3.3 on sqlite answers one of two changes at once with 500, after 5 s for a lock.
+        """
+
+        def answered() -> httpx.Response | None:
+            answer = self._http.request(method, path, json=document)
+            return None if answer.status_code == 500 else answer
+
+        with self._writing:
+            answer = eventually(answered, f"an answer to {method} {path}")
+        assert answer is not None
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def run_of(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """What Airflow says of a run."""
+        return dict(self.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
 
     def state(self, dag_id: str, run_id: str) -> str:
         """The state of a run."""
-        return str(self._http.get(f"/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()["state"])
+        return str(self.run_of(dag_id, run_id)["state"])
 
     def finished(self, dag_id: str, run_id: str, seconds: float = 120) -> str:
         """The state in which a run ended; waits for it."""
 
         def ended() -> str | None:
+            self.check()
             state = self.state(dag_id, run_id)
             return state if state in ("success", "failed") else None
 
         return eventually(ended, f"the end of {dag_id} {run_id}", seconds) or ""
-
-    def clear(self, dag_id: str, run_id: str, **which: bool) -> None:
-        """Clear tasks of a finished run, and wait until it goes on."""
-        body = {"dry_run": False, "dag_run_id": run_id, **which}
-        answer = self._http.post(f"/dags/{dag_id}/clearTaskInstances", json=body)
-        assert answer.is_success, answer.text
 
     def run(self, dag_id: str, **conf: Any) -> tuple[str, str]:
         """Start a run and wait for its end; its id and its state."""
         run_id = self.trigger(dag_id, **conf)
         return run_id, self.finished(dag_id, run_id)
 
+    def clear(self, dag_id: str, run_id: str, **which: bool) -> None:
+        """Clear tasks of a finished run."""
+        self.write("POST", f"/dags/{dag_id}/clearTaskInstances", {"dry_run": False, "dag_run_id": run_id, **which})
+
+    def mark(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run as failed or successful by hand."""
+        self.write("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", {"state": state})
+
     def everything_written(self) -> dict[str, bytes]:
-        """Every file below the home but the database: logs and what the processes printed."""
+        """Every file below the home but the database: logs and what the programs printed."""
         return {
             str(path.relative_to(self.home)): path.read_bytes()
             for path in self.home.rglob("*")

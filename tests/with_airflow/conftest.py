@@ -1,11 +1,13 @@
 """Airflow as a library: a home of its own, no database, the connection in the environment."""
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from support.airflow import connection
@@ -32,11 +34,37 @@ def one_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The process that a worker's callbacks ask."""
+    from airflow.sdk.execution_time import task_runner
+    from with_airflow.runs import Supervisor
+
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    return supervisor
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What was logged; Airflow 3.1 logs to the standard library's loggers, 3.3 to the standard output."""
+    caplog.set_level(logging.INFO)
+
+    def lines() -> str:
+        text = "\n".join([record.getMessage() for record in caplog.records] + capfd.readouterr().out.splitlines())
+        caplog.clear()
+        return text
+
+    return lines
+
+
+@pytest.fixture
 def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """An empty sandbox, a connection that leads to it, and the time that the callbacks of a process have."""
-    from activitysmith_integrations.airflow import notifications
+    from activitysmith_integrations.airflow import callbacks
+    from activitysmith_integrations.airflow.callback_budget import CallbackBudget
 
-    one_sandbox.behave()
-    monkeypatch.setattr(notifications, "_batch", notifications._Batch())
+    one_sandbox.reset()
+    monkeypatch.setattr(callbacks, "budget", CallbackBudget())
+    monkeypatch.setattr(callbacks, "task_budget", CallbackBudget(seconds=18, parts=2))
     monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", connection(one_sandbox.base_url, KEY))
     return one_sandbox

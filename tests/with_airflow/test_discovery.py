@@ -3,6 +3,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import airflow
@@ -11,13 +12,22 @@ from airflow import settings
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator
 from support import readme
+from support.sandbox import Sandbox
+from with_airflow.runs import Run
 
 from activitysmith_integrations.airflow import policy
+from activitysmith_integrations.airflow.bar import counted_tasks
+from activitysmith_integrations.airflow.callbacks import callbacks_of
+from activitysmith_integrations.airflow.dag_tasks import plain_tasks
 from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
-    ActivitySmithStreamNotifier,
+    end_activitysmith_stream,
 )
-from activitysmith_integrations.airflow.progress import as_list
+from activitysmith_integrations.airflow.operators import (
+    ActivitySmithEndStreamOperator,
+    ActivitySmithFollowRunOperator,
+)
+from activitysmith_integrations.airflow.progress import ProgressReporter
 from activitysmith_integrations.airflow.provider_info import get_provider_info
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
@@ -63,7 +73,8 @@ print(*sorted(set(sys.modules) - before))
 def test_parsing_a_dag_file_loads_nothing_that_only_sending_needs() -> None:
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", LOADED], capture_output=True, text=True, check=True)
     ours = {module for module in done.stdout.split() if module.startswith("activitysmith_integrations.core")}
-    assert ours == {"activitysmith_integrations.core"}
+    names = ("core", "core.errors", "core.retry")
+    assert ours == {f"activitysmith_integrations.{name}" for name in names}
 
 
 def _dag(**arguments: Any) -> DAG:
@@ -77,7 +88,7 @@ def _ours(callbacks: Any) -> int:
 def test_a_tagged_dag_gets_the_notifier_beside_the_callbacks_it_has() -> None:
     def mine(context: Any) -> None: ...
 
-    dag = _dag(tags=["activitysmith"], on_failure_callback=mine)
+    dag = _dag_of_two(tags=["activitysmith"], on_failure_callback=mine)
     policy.dag_policy(dag)
     policy.dag_policy(dag)
     assert _ours(dag.on_success_callback) == 1
@@ -107,9 +118,9 @@ def test_an_option_turns_the_tag_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not dag.on_success_callback
 
 
-def _shown_by(task: Any, when: str) -> list[ActivitySmithStreamNotifier]:
+def _shown_by(task: Any, when: str) -> list[ProgressReporter]:
     callbacks = getattr(task, f"on_{when}_callback")
-    return [callback for callback in callbacks if isinstance(callback, ActivitySmithStreamNotifier)]
+    return [callback for callback in callbacks if isinstance(callback, ProgressReporter)]
 
 
 def _dag_of_two(**arguments: Any) -> DAG:
@@ -135,7 +146,8 @@ def test_a_tagged_dag_that_ends_its_stream_in_its_own_words_moves_the_same_one()
     dag = _dag_of_two(tags=["activitysmith"], on_success_callback=end)
     policy.dag_policy(dag)
     (notifier,) = _shown_by(dag.get_task("load"), "success")
-    assert (notifier.stream_key, notifier.activitysmith_conn_id, notifier.title) == ("{{ run_id }}", "mine", "Nightly")
+    assert (notifier.stream_key, notifier.activitysmith_conn_id) == ("{{ run_id }}", "mine")
+    assert notifier.options == {"title": "Nightly"}
 
 
 @pytest.mark.parametrize("when", ["success", "failure"])
@@ -144,9 +156,13 @@ def test_a_tagged_dag_with_an_end_on_one_side_gets_the_other_for_the_same_stream
     arguments: dict[str, Any] = {f"on_{when}_callback": end}
     dag = _dag_of_two(tags=["activitysmith"], **arguments)
     policy.dag_policy(dag)
-    for callbacks in (dag.on_success_callback, dag.on_failure_callback):
-        (found,) = as_list(callbacks)
-        assert (found.stream_key, found.activitysmith_conn_id, found.title) == ("{{ run_id }}", "mine", "Nightly")
+    for occasion in ("success", "failure"):
+        (found,) = callbacks_of(dag, occasion)
+        assert (found.stream_key, found.activitysmith_conn_id, found.options) == (
+            "{{ run_id }}",
+            "mine",
+            {"title": "Nightly"},
+        )
 
 
 def test_a_tagged_dag_that_ends_two_streams_is_told_which_one_is_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -159,7 +175,7 @@ def test_a_tagged_dag_that_ends_two_streams_is_told_which_one_is_shown(caplog: p
 
 
 def test_a_task_that_moves_a_stream_already_is_left_to_it() -> None:
-    mine = ActivitySmithStreamNotifier("mine")
+    mine = ProgressReporter("mine", "activitysmith_default")
     dag = _dag_of_two(tags=["activitysmith"], default_args={"on_success_callback": mine})
     policy.dag_policy(dag)
     assert _shown_by(dag.get_task("load"), "success") == [mine]
@@ -182,7 +198,7 @@ def test_a_fault_of_ours_does_not_keep_a_dag_from_being_parsed(monkeypatch: pyte
 
 
 def test_airflow_calls_the_policy_that_the_entry_point_names() -> None:
-    dag = _dag(tags=["activitysmith"])
+    dag = _dag_of_two(tags=["activitysmith"])
     settings.dag_policy(dag)
     assert _ours(dag.on_success_callback) == 1
 
@@ -208,3 +224,114 @@ def test_the_readmes_quick_start_parses(tmp_path: Path) -> None:
     path = tmp_path / "readme.py"
     path.write_text(readme.code()["Quick start: Airflow"])
     assert _parsed(path) == ["nightly_etl"]
+
+
+@pytest.mark.parametrize("tag", ["ActivitySmith", "ACTIVITYSMITH"])
+def test_the_tag_may_be_written_in_any_case(tag: str) -> None:
+    dag = _dag_of_two(tags=[tag])
+    policy.dag_policy(dag)
+    assert _ours(dag.on_success_callback) == 1
+    assert len(_shown_by(dag.get_task("load"), "success")) == 1
+
+
+def test_a_dag_that_shows_failures_alone_sends_nothing_while_all_is_well() -> None:
+    dag = _dag_of_two(tags=["ActivitySmith:Failures"])
+    policy.dag_policy(dag)
+    assert _ours(dag.on_failure_callback) == 1
+    assert not dag.on_success_callback
+    assert not dag.get_task("load").on_success_callback
+
+
+def test_with_both_tags_the_whole_run_is_shown() -> None:
+    dag = _dag_of_two(tags=["activitysmith", "activitysmith:failures"])
+    policy.dag_policy(dag)
+    assert _ours(dag.on_success_callback) == 1
+    assert len(_shown_by(dag.get_task("load"), "success")) == 1
+
+
+def test_a_dag_of_empty_operators_alone_is_passed_over_in_silence_but_for_a_failure() -> None:
+    empty = pytest.importorskip("airflow.providers.standard.operators.empty").EmptyOperator
+    with _dag(tags=["activitysmith"]) as dag:
+        empty(task_id="begin") >> empty(task_id="end")
+    policy.dag_policy(dag)
+    assert not dag.on_success_callback
+    assert _ours(dag.on_failure_callback) == 1
+    assert not dag.get_task("begin").has_on_success_callback
+
+
+def test_a_task_policy_that_sets_callbacks_of_its_own_leaves_the_reports_in_place() -> None:
+    def theirs(context: Any) -> None: ...
+
+    dag = _dag_of_two(tags=["activitysmith"])
+    policy.dag_policy(dag)
+    for one in dag.tasks:
+        one.on_execute_callback = one.on_success_callback = theirs
+        one.on_failure_callback = one.on_skipped_callback = None
+        policy.task_policy(one)
+        policy.task_policy(one)
+        assert callbacks_of(one, "success")[0] is theirs
+        assert len(_shown_by(one, "success")) == len(_shown_by(one, "failure")) == 1
+
+
+def test_ours_is_the_last_of_the_policies_to_run() -> None:
+    for hook in (policy.dag_policy, policy.task_policy):
+        assert getattr(hook, "airflow.policy_impl")["trylast"]
+
+
+def test_tasks_of_other_dags_are_not_touched() -> None:
+    dag = _dag_of_two(tags=["else"])
+    policy.task_policy(dag.get_task("load"))
+    assert not dag.get_task("load").on_success_callback
+
+
+@pytest.mark.parametrize("left_out", ["the follow operator shows it", "an option leaves it out"])
+def test_a_task_policy_gives_nothing_to_a_dag_that_was_left_out(monkeypatch: pytest.MonkeyPatch, left_out: str) -> None:
+    own = end_activitysmith_stream()
+    dag = _dag_of_two(tags=["activitysmith"], on_success_callback=own)
+    if left_out.startswith("an option"):
+        monkeypatch.setenv("AIRFLOW__ACTIVITYSMITH__END_TAGGED_DAGS", "False")
+    else:
+        with dag:
+            ActivitySmithFollowRunOperator(task_id="follow")
+    policy.dag_policy(dag)
+    for one in dag.tasks:
+        policy.task_policy(one)
+        assert not one.on_execute_callback
+        assert not one.on_success_callback
+    assert callbacks_of(dag, "success") == [own]
+
+
+def test_what_a_task_is_given_needs_no_look_at_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    dag = SimpleNamespace(dag_id="nightly", tags={"activitysmith"})  # one that would fail if it were asked for them
+    policy.task_policy(SimpleNamespace(task_id="load", get_dag=lambda: dag))
+    assert caplog.messages == []
+
+
+def test_a_success_that_a_task_alone_shows_is_ended_by_nobody_else() -> None:
+    empty = pytest.importorskip("airflow.providers.standard.operators.empty").EmptyOperator
+    with _dag(tags=["activitysmith"]) as dag:
+        empty(task_id="a") >> ActivitySmithEndStreamOperator(task_id="end")
+    policy.dag_policy(dag)
+    assert not dag.on_success_callback
+    assert len(callbacks_of(dag, "failure")) == 1
+
+
+def test_a_mapped_operator_that_ends_the_stream_is_no_step() -> None:
+    with _dag(tags=["activitysmith"]) as dag:
+        ends = ActivitySmithEndStreamOperator.partial(task_id="ends").expand(stream_key=["k1", "k2"])
+        BaseOperator(task_id="a") >> ends
+    policy.dag_policy(dag)
+    assert list(counted_tasks(plain_tasks(dag))) == ["a"]
+    assert _shown_by(dag.get_task("a"), "success")
+    assert not dag.get_task("ends").on_success_callback
+
+
+def test_a_run_that_airflow_makes_to_test_one_task_shows_nothing(sandbox: Sandbox) -> None:
+    dag = _dag_of_two(tags=["activitysmith"])
+    policy.dag_policy(dag)
+    run = Run(dag)
+    for context in (run.context("extract", -1, "running"), run.context("extract", -1, "success"), run.ended("success")):
+        context["run_id"] = "__airflow_temporary_run_2026-11-27T03:00:00__"
+        run.notifier(context)
+        callbacks_of(dag, "success")[-1](context)
+    assert sandbox.requests() == []

@@ -11,7 +11,7 @@ from support.airflow import connection
 from support.sandbox import KEY, Sandbox
 
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook, client_options
-from activitysmith_integrations.core import InvalidRequestError, NotFoundError, RetryPolicy
+from activitysmith_integrations.core import ConfigurationError, NotFoundError, RetryPolicy
 
 DONE = {"title": "Nightly", "type": "progress", "percentage": 100}
 
@@ -44,7 +44,7 @@ def test_one_client_makes_many_calls(sandbox: Sandbox) -> None:
 
 
 def test_a_policy_of_the_caller_replaces_the_connections(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=1, status=503)
+    sandbox.inject_fault(times=1, status=503)
     with pytest.raises(Exception, match="503"):
         ActivitySmithHook(retry=RetryPolicy(max_retries=0)).end_stream("nightly")
     assert len(sandbox.requests()) == 1
@@ -97,8 +97,8 @@ def test_the_base_url_may_be_whole_or_in_parts(fields: dict[str, Any], base_url:
         ({"extra": {"max_retries": "1.5"}}, "max_retries: '1.5' is not a whole number"),
         ({"extra": {"max_retries": -1}}, "max_retries: -1 is not a number of 0 or more"),
         ({"extra": {"timeout": 0}}, "0 seconds leave no time"),
-        ({"extra": {"retries": 3}}, "retries: is no extra; did you mean max_retries?"),
-        ({"extra": {"Timeout": 3}}, "Timeout: is no extra; did you mean timeout?"),
+        ({"extra": {"retries": 3}}, "retries: is not an extra; did you mean max_retries?"),
+        ({"extra": {"Timeout": 3}}, "Timeout: is not an extra; did you mean timeout?"),
         ({"extra": [1]}, "extra: must be a JSON object"),
         ({"host": "http://localhost:abc", "port": 1}, "base_url: is no URL"),
         ({"host": "http://[::1", "port": 1}, "base_url: is no URL"),
@@ -108,7 +108,7 @@ def test_a_wrong_field_is_named_with_its_connection_and_without_the_key(fields: 
     members = {"password": KEY, **fields}
     if "extra" in members:
         members["extra"] = json.dumps(members["extra"])
-    with pytest.raises(InvalidRequestError) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         client_options(Connection(conn_id="ours", conn_type="activitysmith", **members))
     assert "connection 'ours'" in str(refused.value)
     assert said in str(refused.value)
@@ -135,9 +135,47 @@ def test_a_connection_test_says_what_is_wrong_with_a_key(
 
 
 def test_a_connection_test_is_not_fooled_by_another_servers_not_found(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=1, status=404, body="<html>")
+    sandbox.inject_fault(times=1, status=404, body="<html>")
     passed, message = ActivitySmithHook().test_connection()
     assert (passed, "base_url" in message) == (False, True)
+
+
+def test_a_connection_test_tells_a_wrong_path_from_a_good_key(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = sandbox.base_url.replace("/api", "/v1")
+    monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", connection(wrong, KEY))
+    passed, message = ActivitySmithHook().test_connection()
+    assert not passed
+    assert f"{wrong} answers, but not as ActivitySmith's API does" in message
+    assert "https://activitysmith.com/api" in message
+
+
+def test_a_connection_test_suggests_http_where_tls_meets_plain_http(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = sandbox.base_url.removeprefix("http://")
+    monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", connection(address, KEY))
+    passed, message = ActivitySmithHook().test_connection()
+    assert not passed
+    assert "begin the host with http://" in message
+
+
+def test_a_connection_test_names_the_connection_by_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_X8F3", connection("http://example.com", KEY))
+    passed, message = ActivitySmithHook("x8f3").test_connection()
+    assert (passed, "x8f3" in message) == (False, False)
+    assert message.startswith("ActivitySmith connection.base_url: plain http://")
+
+
+def test_a_connection_that_only_the_database_has_is_found_where_the_sdk_asks_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from airflow.models.connection import Connection as Stored
+
+    found = Connection(conn_id="stored", conn_type="activitysmith", password=KEY)
+    monkeypatch.setattr(Stored, "get_connection_from_secrets", classmethod(lambda cls, conn_id: found))
+    assert ActivitySmithHook("stored").get_conn().base_url == "https://activitysmith.com/api"
 
 
 def test_a_connection_test_says_that_a_field_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,23 @@ from support.sandbox import Sandbox
 
 from activitysmith_integrations.airflow.compat import AirflowFailException
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithStreamOperator
-from activitysmith_integrations.core import APIStatusError, NotFoundError, OpenURLAction, RateLimitError, ServerError
+from activitysmith_integrations.core import (
+    APIStatusError,
+    InvalidRequestError,
+    NotFoundError,
+    OpenURLAction,
+    RateLimitError,
+    ServerError,
+    stream_key,
+)
 
 try:
     from airflow.sdk.exceptions import TaskDeferred
 except ImportError:
     from airflow.exceptions import TaskDeferred
+
+
+STREAM = stream_key("nightly", "r1")
 
 
 def _operator(**arguments: Any) -> ActivitySmithEndStreamOperator:
@@ -37,7 +48,7 @@ def _context(operator: BaseOperator, states: dict[str, str] | None = None) -> An
         xcom_pull=lambda task_ids: 42,
     )
     began = datetime.now(UTC) - timedelta(minutes=3, seconds=10)
-    run = SimpleNamespace(dag_id="nightly", run_id="r1", start_date=began, end_date=None)
+    run = SimpleNamespace(dag_id="nightly", run_id="r1", start_date=began, end_date=None, conf={})
     return {"dag": operator.dag, "run_id": "r1", "dag_run": run, "ti": ti, "task_instance": ti}
 
 
@@ -48,12 +59,12 @@ def _execute(operator: BaseOperator, states: dict[str, str] | None = None) -> An
 
 
 def test_it_shows_the_runs_tasks_without_itself_and_what_follows(sandbox: Sandbox) -> None:
-    sandbox.start("nightly")
+    sandbox.start(STREAM)
     _execute(_operator())
-    (body,) = sandbox.ends("nightly")
+    (body,) = sandbox.ends(STREAM)
     assert body["content_state"]["number_of_steps"] == 2
     assert body["content_state"]["current_step"] == 2
-    assert body["content_state"]["subtitle"] == "Done in 3 m 10 s"
+    assert body["content_state"]["subtitle"] == "r1 · Done in 3 m 10 s"
 
 
 @pytest.mark.parametrize(
@@ -72,43 +83,43 @@ def test_it_shows_the_runs_tasks_without_itself_and_what_follows(sandbox: Sandbo
 def test_a_failed_task_makes_it_an_alert_that_names_the_first(
     sandbox: Sandbox, states: dict[str, str], message: str
 ) -> None:
-    sandbox.start("nightly")
+    sandbox.start(STREAM)
     _execute(_operator(trigger_rule="all_done"), states)
-    assert sandbox.ends("nightly")[0]["content_state"]["message"] == message
+    assert sandbox.ends(STREAM)[0]["content_state"]["message"] == message
 
 
 def test_a_parallel_task_that_still_runs_is_not_shown_as_complete(sandbox: Sandbox) -> None:
-    sandbox.start("nightly")
+    sandbox.start(STREAM)
     _execute(_operator(), {"extract": "success", "load": "running"})
-    state = sandbox.ends("nightly")[0]["content_state"]
+    state = sandbox.ends(STREAM)[0]["content_state"]
     assert (state["current_step"], state["number_of_steps"]) == (1, 2)
 
 
 def test_a_not_found_of_another_server_is_no_success(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=1, status=404, body="<html>")
-    with pytest.raises(NotFoundError, match="base_url"):
+    sandbox.inject_fault(times=1, status=404, body="<html>")
+    with pytest.raises(AirflowFailException, match="base_url"):
         _execute(_operator())
 
 
 def test_bars_get_numbers_and_stats_get_what_was_written(sandbox: Sandbox) -> None:
     for kind, value in (("metrics", 1200), ("stats", "1200")):
-        sandbox.start("nightly")
+        sandbox.start(STREAM)
         state = {"type": kind, "title": "t", "metrics": [{"label": "Rows", "value": "{{ 1200 }}"}]}
         _execute(_operator(content_state=state))
-        assert sandbox.ends("nightly")[-1]["content_state"]["metrics"][0]["value"] == value
+        assert sandbox.ends(STREAM)[-1]["content_state"]["metrics"][0]["value"] == value
 
 
 def test_what_comes_after_it_may_fail_without_being_shown(sandbox: Sandbox) -> None:
-    sandbox.start("nightly")
+    sandbox.start(STREAM)
     _execute(_operator(), {"extract": "success", "load": "success", "after": "failed"})
-    assert sandbox.ends("nightly")[0]["content_state"]["type"] == "segmented_progress"
+    assert sandbox.ends(STREAM)[0]["content_state"]["type"] == "segmented_progress"
 
 
 def test_it_returns_the_answer_as_plain_json(sandbox: Sandbox) -> None:
-    sandbox.start("nightly")
+    sandbox.start(STREAM)
     answer = _execute(_operator())
     assert json.loads(json.dumps(answer)) == answer
-    assert (answer["operation"], answer["stream_key"]) == ("ended", "nightly")
+    assert (answer["operation"], answer["stream_key"]) == ("ended", STREAM)
 
 
 def test_everything_a_user_writes_may_be_a_template(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +152,11 @@ def test_everything_a_user_writes_may_be_a_template(sandbox: Sandbox, monkeypatc
 
 
 def test_choices_change_the_picture(sandbox: Sandbox) -> None:
-    sandbox.start("nightly")
+    sandbox.start(STREAM)
     _execute(
         _operator(on_success="progress", title="Nightly", success_color="lime", success_auto_dismiss_minutes="30"),
     )
-    state = sandbox.ends("nightly")[0]["content_state"]
+    state = sandbox.ends(STREAM)[0]["content_state"]
     assert (state["type"], state["title"], state["color"], state["auto_dismiss_minutes"]) == (
         "progress",
         "Nightly",
@@ -155,9 +166,9 @@ def test_choices_change_the_picture(sandbox: Sandbox) -> None:
 
 
 def test_models_are_accepted_as_well(sandbox: Sandbox) -> None:
-    sandbox.start("nightly")
+    sandbox.start(STREAM)
     _execute(_operator(action=OpenURLAction(title="Open", url="https://example.com")))
-    assert sandbox.ends("nightly")[0]["action"]["url"] == "https://example.com"
+    assert sandbox.ends(STREAM)[0]["action"]["url"] == "https://example.com"
 
 
 @pytest.mark.parametrize(
@@ -169,25 +180,37 @@ def test_models_are_accepted_as_well(sandbox: Sandbox) -> None:
         {"content_state": {"title": "t", "percentage": "many"}},
     ],
 )
-def test_a_request_that_breaks_a_rule_fails_at_once_in_execute_and_is_not_sent(
-    sandbox: Sandbox, arguments: dict[str, Any]
-) -> None:
-    operator = _operator(**arguments)
+def test_a_literal_that_breaks_a_rule_is_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        _operator(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"stream_key": "{{ '' }}"},
+        {"stream_key": "{{ dag_run.conf.get('key') }}"},
+        {"stream_key": "{{ 'a' }}/b"},
+        {"on_success": "{{ 'alert' }}"},
+        {"content_state": {"title": "t", "percentage": "{{ 'many' }}"}},
+    ],
+)
+def test_what_renders_to_something_that_breaks_a_rule_is_not_sent(sandbox: Sandbox, arguments: dict[str, Any]) -> None:
     with pytest.raises(AirflowFailException):
-        _execute(operator)
+        _execute(_operator(**arguments))
     assert sandbox.requests() == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403])
 def test_a_refusal_that_somebody_must_act_on_is_not_tried_again(sandbox: Sandbox, status: int) -> None:
-    sandbox.misbehave(times=1, status=status)
+    sandbox.inject_fault(times=1, status=status)
     with pytest.raises(AirflowFailException, match=str(status)):
         _execute(_operator())
 
 
 def test_a_fault_that_can_pass_is_left_to_airflows_retries(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", connection(sandbox.base_url, "ask_k", max_retries=0))
-    sandbox.misbehave(times=1, status=503)
+    sandbox.inject_fault(times=1, status=503)
     with pytest.raises(ServerError):
         _execute(_operator())
 
@@ -204,14 +227,14 @@ def test_an_unknown_stream_is_an_error_where_that_is_asked_for(sandbox: Sandbox)
 
 
 def test_a_long_wait_fails_with_the_wait_in_the_message(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
+    sandbox.inject_fault(times=1, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(RateLimitError, match="asks to wait 3600 s"):
         _execute(_operator(deferrable=False))
 
 
 def test_a_long_wait_is_deferred_where_that_is_allowed_and_ends_the_stream_after_it(sandbox: Sandbox) -> None:
-    sandbox.start("nightly")
-    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
+    sandbox.start(STREAM)
+    sandbox.inject_fault(times=1, status=429, headers={"Retry-After": "3600"})
     operator = _operator(deferrable=True)
     with pytest.raises(TaskDeferred) as deferred:
         _execute(operator)
@@ -224,7 +247,7 @@ def test_a_long_wait_is_deferred_where_that_is_allowed_and_ends_the_stream_after
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_wait_is_deferred_ten_times_and_then_fails(sandbox: Sandbox, status: int) -> None:
-    sandbox.misbehave(times=2, status=status, headers={"Retry-After": "3600"})
+    sandbox.inject_fault(times=2, status=status, headers={"Retry-After": "3600"})
     operator = _operator(deferrable=True)
     with pytest.raises(TaskDeferred):
         operator.resume(_context(operator), {}, deferrals=9)
@@ -241,13 +264,13 @@ def _start(**arguments: Any) -> ActivitySmithStreamOperator:
 
 def test_a_stream_can_be_started_by_a_task_with_the_runs_progress(sandbox: Sandbox) -> None:
     answer = _execute(_start(title="Nightly {{ run_id }}", channels=["ops"]), {"end": "running", "extract": "none"})
-    assert (answer["operation"], answer["stream_key"]) == ("started", "nightly")
+    assert (answer["operation"], answer["stream_key"]) == ("started", STREAM)
     (request,) = sandbox.requests("PUT")
     assert request["body"] == {
         "content_state": {
             "type": "segmented_progress",
             "title": "Nightly r1",
-            "subtitle": "end",
+            "subtitle": "r1 · end",
             "number_of_steps": 3,
             "current_step": 0,
         },
@@ -267,13 +290,13 @@ def test_a_task_can_show_a_state_of_its_own(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404])
 def test_a_start_that_somebody_must_act_on_is_not_tried_again(sandbox: Sandbox, status: int) -> None:
-    sandbox.misbehave(times=1, status=status)
+    sandbox.inject_fault(times=1, status=status)
     with pytest.raises(AirflowFailException, match=str(status)):
         _execute(_start())
 
 
 def test_a_start_waits_for_its_turn_without_a_worker_where_that_is_allowed(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "3600"})
+    sandbox.inject_fault(times=1, status=429, headers={"Retry-After": "3600"})
     operator = _start(deferrable=True)
     with pytest.raises(TaskDeferred) as deferred:
         _execute(operator)
@@ -300,3 +323,12 @@ def test_the_retry_policy_waits_exactly_as_long_as_the_service_asks() -> None:
     assert decide(ServerError(503)) == (RetryAction.DEFAULT, None)
     assert decide(NotFoundError(404)) == (RetryAction.FAIL, None)
     assert decide(ValueError()) == (RetryAction.DEFAULT, None)
+
+
+@pytest.mark.parametrize("kind", [ActivitySmithEndStreamOperator, ActivitySmithStreamOperator])
+def test_a_task_that_is_tested_alone_sends_nothing(sandbox: Sandbox, kind: Any) -> None:
+    with DAG("nightly", schedule=None):
+        operator = kind(task_id="end")
+    context = _context(operator) | {"run_id": "__airflow_temporary_run_2026-11-27T03:00:00+00:00__"}
+    assert operator.execute(context) == {}
+    assert sandbox.requests() == []

@@ -1,0 +1,213 @@
+"""What the task that follows a run sends: how far the run is, then how it ended. Needs no Airflow.
+
+One writer decides about all requests of a stream, so nothing is raced. It sees the states of the run's tasks, and goes
+on where the run is when it is started again elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from activitysmith_integrations.airflow import task_states
+from activitysmith_integrations.airflow.bar import bar_of
+from activitysmith_integrations.airflow.task_states import OVER, States, Task, Tasks, split_key
+from activitysmith_integrations.core.errors import ActivitySmithError, RateLimitError
+from activitysmith_integrations.core.models.requests import StreamRequest
+from activitysmith_integrations.core.models.responses import StreamResponse
+from activitysmith_integrations.core.runs.budget import UpdateHistory, is_due
+from activitysmith_integrations.core.runs.ending import End, build_end_or_default
+from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
+from activitysmith_integrations.core.runs.picture import running_labels, shown_title
+from activitysmith_integrations.core.runs.progress import Progress, without_type
+
+
+@dataclass(frozen=True)
+class FollowedRun:
+    """What is known of a run that is followed; plain data, which a trigger can be given.
+
+    Args:
+        dag_id: The DAG's id.
+        run_id: The run's id.
+        stream_key: The stream.
+        conn_id: The connection.
+        title: First line, unless the options have one.
+        label: What tells the run from others of its DAG.
+        url: The run's page.
+        started_at: When the run began, in ISO 8601.
+        is_fail_fast: Whether the DAG skips what is unfinished once a task fails.
+        tasks: The tasks that are steps.
+        options: How the end is to look, rendered; ``title``, ``tags`` and ``metadata`` count before as well.
+    """
+
+    dag_id: str
+    run_id: str
+    stream_key: str
+    conn_id: str
+    title: str
+    label: str | None
+    url: str | None
+    started_at: str | None
+    is_fail_fast: bool
+    tasks: Tasks
+    options: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain JSON."""
+        tasks = [
+            {**asdict(task), "upstream": sorted(task.upstream), "downstream": sorted(task.downstream)}
+            for task in self.tasks.values()
+        ]
+        return {**asdict(self), "tasks": tasks, "options": dict(self.options)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> FollowedRun:
+        """What :meth:`to_json` made."""
+        tasks = (
+            Task(**{**task, "upstream": frozenset(task["upstream"]), "downstream": frozenset(task["downstream"])})
+            for task in document["tasks"]
+        )
+        return cls(**{**document, "tasks": {task.task_id: task for task in tasks}})
+
+
+class RunFollower:
+    """Decides what to send. The sender reports each answer through :meth:`delivered` or :meth:`refused`.
+
+    Args:
+        run: The run.
+        history: What another process sent before, see :attr:`history`; None where nothing was sent.
+    """
+
+    def __init__(self, run: FollowedRun, history: Mapping[str, Any] | None = None) -> None:
+        self.run = run
+        self._bar = bar_of(run.tasks)
+        self._history = UpdateHistory()
+        self._pending = self._progress({})
+        self._no_place_until = 0.0
+        if history is not None:
+            known = dict(history)
+            self._no_place_until = known.pop("no_place_until")
+            shown = known.pop("shown")
+            self._history = UpdateHistory(**known, shown=None if shown is None else replace(self._pending, **shown))
+
+    @property
+    def history(self) -> dict[str, Any]:
+        """What another process that goes on from here has to know of what was sent, as plain JSON."""
+        shown = self._history.shown
+        return {
+            "updates": self._history.updates,
+            "since": self._history.since,
+            "shown": shown and {"done": shown.done, "step": shown.step, "failed": shown.failed},
+            "may_run": self._history.may_run,
+            "resume_at": self._history.resume_at,
+            "no_place_until": self._no_place_until,
+        }
+
+    def was_never_shown(self, now: float) -> bool:
+        """Whether it is certain that the stream does not run, whoever has followed the run before.
+
+        That is so after a start for which the account had no place, until the next one is due: a stream that runs
+        needs no place. After any other refusal an earlier process may have started it.
+
+        Args:
+            now: Seconds since the epoch.
+        """
+        return self._history.was_never_shown and now < self._no_place_until
+
+    def is_over(self, states: States) -> bool:
+        """Whether all tasks that are steps are over.
+
+        Args:
+            states: The states of the run's task instances; empty where Airflow did not say.
+        """
+        return bool(states) and all(state in OVER for state in self._own(states).values())
+
+    def next_request(self, states: States, now: float) -> StreamRequest | None:
+        """What to send now; None for nothing.
+
+        Args:
+            states: The states of the run's task instances.
+            now: Seconds since the epoch.
+        """
+        progress = self._progress(self._own(states))
+        if not is_due(progress, self._history, now):
+            return None
+        self._pending = progress
+        state = progress.state if self._history.shown is None else without_type(progress.state)
+        self._history = self._history.tried(now)
+        return StreamRequest(content_state=state, **running_labels(self._outcome("succeeded"), self.run.options))
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the request that was made last starts the stream."""
+        return self._history.shown is None
+
+    @property
+    def pending_state(self) -> dict[str, Any]:
+        """The state that was to be sent last."""
+        return self._pending.state
+
+    def delivered(self, answer: StreamResponse, now: float) -> None:
+        """Count the last request as delivered."""
+        self._history = self._history.delivered(self._pending, answer, now)
+
+    def refused(self, error: ActivitySmithError, now: float) -> None:
+        """Count the last request as failed."""
+        self._history = self._history.refused(error, now)
+        has_no_place = isinstance(error, RateLimitError) and error.is_activity_limit
+        self._no_place_until = self._history.resume_at if has_no_place else 0.0
+
+    def end(self, states: States, marked: Result | None = None) -> End:
+        """How the stream is to end.
+
+        Args:
+            states: The states of the run's task instances.
+            marked: How the run ended where Airflow ended it before its tasks were over.
+        """
+        own, tasks = self._own(states), self.run.tasks
+        has_failed = task_states.has_failed(tasks, own, is_fail_fast=self.run.is_fail_fast)
+        result: Result = marked or ("failed" if has_failed else "succeeded")
+        if marked == "failed" and not task_states.failed_tasks(tasks, own):
+            result = "timed_out"  # a DAG's timeout skips what is unfinished, and fails no task
+        outcome = self._outcome(result)
+        count = Counter(own.values())
+        if result == "succeeded":
+            total = self._bar.total or None
+            outcome = replace(
+                outcome, steps_done=total, steps_total=total, tasks_failed=task_states.count_failed(tasks, own)
+            )
+        elif own:
+            skipped = 0 if self.run.is_fail_fast or result == "timed_out" else count["skipped"]
+            outcome = replace(outcome, steps_done=count["success"] + skipped, steps_total=len(own))
+            cause = task_states.cause_of_failure(tasks, own) if result == "failed" else None
+            if cause is not None:
+                outcome = replace(outcome, failed_step=task_states.label(tasks[cause[0]].name, cause[1]))
+        options: Any = {"title": self.run.title, **self.run.options}
+        return build_end_or_default(replace(outcome, ended_at=datetime.now(UTC)), options)
+
+    def _own(self, states: States) -> dict[str, str]:
+        return {key: state for key, state in states.items() if split_key(key, self.run.tasks)[0] in self.run.tasks}
+
+    def _progress(self, states: States) -> Progress:
+        title = shown_title(self._outcome("succeeded"), {"title": self.run.title, **self.run.options})
+        done, number = self._bar.segments(states)
+        failed = next(iter(task_states.failed_tasks(self.run.tasks, states)), None)
+        running = next((key for key, state in states.items() if state == "running"), None)
+        step = self.run.tasks[split_key(running, self.run.tasks)[0]].name if running else None
+        failed_name = self.run.tasks[failed].name if failed else None
+        return Progress(title, total=number, done=done, step=step, failed=failed_name, label=self.run.label)
+
+    def _outcome(self, result: Result) -> RunOutcome:
+        started_at = self.run.started_at
+        return RunOutcome(
+            pipeline=self.run.dag_id,
+            result=result,
+            run=self.run.run_id,
+            label=self.run.label,
+            engine="airflow",
+            started_at=None if started_at is None else datetime.fromisoformat(started_at),
+            url=self.run.url,
+        )

@@ -1,0 +1,94 @@
+"""A stream that was started when its run was over already is ended again.
+
+An update can start nothing. A start can: the service may take it up after the end, which then found nothing to end. So
+whoever starts a stream looks at its run's state afterwards, and an end that knows of a start without an answer waits
+for it within its own time; whatever the order, one of the two ends it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from activitysmith_integrations.airflow.callbacks import Callback, own_end, say
+from activitysmith_integrations.airflow.outcomes import outcome_of
+from activitysmith_integrations.airflow.run import Run
+from activitysmith_integrations.airflow.task_states import failed_tasks
+
+if TYPE_CHECKING:
+    from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+    from activitysmith_integrations.core.client import ActivitySmithClient
+    from activitysmith_integrations.core.runs.ending import End, EndResult
+
+_SECONDS = 3.0
+_PAUSE = 2.0
+_REASONS = {"success": "success", "failed": "task_failure"}
+
+
+def end_if_over(run: Run, stream_key: str, client: ActivitySmithClient, callback: Callback) -> None:
+    """End a stream that was just started, if its run is over by now.
+
+    Args:
+        run: The run, as the callback on a worker sees it that started the stream.
+        stream_key: The stream.
+        client: The client.
+        callback: The callback, for the log.
+    """
+    reason = _REASONS.get(run.state_by_now() or "")
+    if reason is None:
+        return
+    from activitysmith_integrations.airflow.notifications import end_for
+    from activitysmith_integrations.core.runs.ending import end_stream
+    from activitysmith_integrations.core.runs.log_lines import line_of_end
+
+    ended = Run({**run.context, "reason": reason})
+    if reason == "task_failure" and ended.states and not failed_tasks(ended.tasks, ended.states):
+        ended.context["reason"] = "timed_out"  # a DAG's timeout skips what is unfinished, and fails no task
+    outcome = outcome_of(ended)
+    if outcome is None:
+        return
+    end = _again(end_for(end_notifier_of(ended), ended, outcome))
+    result = end_stream(client, stream_key, end, deadline=time.monotonic() + _SECONDS)
+    say(callback, line_of_end(stream_key, end, result))
+
+
+def end_once_started(client: ActivitySmithClient, stream_key: str, end: End, deadline: float) -> EndResult | None:
+    """End a stream once a slow service has taken up the start that it still has, if it does so in time.
+
+    Args:
+        client: The client.
+        stream_key: The stream.
+        end: How it was to end.
+        deadline: When the time is over, on ``time.monotonic()``'s clock.
+
+    Returns:
+        What became of the end; None if no start came.
+    """
+    from activitysmith_integrations.core.runs.ending import end_stream
+
+    again = _again(end)
+    while time.monotonic() + _PAUSE < deadline:
+        time.sleep(_PAUSE)
+        result = end_stream(client, stream_key, again, deadline=deadline)
+        if result.answer is not None and result.answer.activity_id is not None:
+            return result
+    return None
+
+
+def _again(end: End) -> End:
+    """An end whose banner was sounded already."""
+    from activitysmith_integrations.core.runs.picture import without_banner
+
+    return replace(end, request=without_banner(end.request), starts_unseen=False)
+
+
+def end_notifier_of(run: Run) -> ActivitySmithEndStreamNotifier:
+    """The notifier with which a run's DAG ends its stream; a plain one where it has none.
+
+    Args:
+        run: The run, which is over.
+    """
+    from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+
+    return own_end(run.dag, "success" if run.result == "succeeded" else "failure") or ActivitySmithEndStreamNotifier()

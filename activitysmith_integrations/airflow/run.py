@@ -1,0 +1,207 @@
+"""One callback's snapshot of a run: what Airflow gave, and what it was asked, each question once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from activitysmith_integrations.airflow import task_states
+from activitysmith_integrations.airflow.bar import Bar, bar_of, counted_tasks
+from activitysmith_integrations.airflow.context import map_index_of, normalized, plain_states, text_of
+from activitysmith_integrations.airflow.dag_tasks import plain_tasks
+from activitysmith_integrations.airflow.reporting import Instance, states_with
+from activitysmith_integrations.airflow.run_label import run_label
+from activitysmith_integrations.airflow.task_states import Tasks, split_key
+
+if TYPE_CHECKING:
+    from activitysmith_integrations.core.runs.outcome import Result
+
+_BY_REASON: dict[str, Result] = {"success": "succeeded", "timed_out": "timed_out"}
+_BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
+
+# What `airflow tasks test` calls the run that it makes for one task and deletes afterwards (Airflow 3.1 to 3.3).
+_TEMPORARY_RUN = "__airflow_temporary_run_"
+
+
+class Run:
+    """The run that a callback is about.
+
+    Args:
+        context: What Airflow gave; it is not changed.
+    """
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self.context = normalized(context)
+        self.dag: Any = self.context["dag"]
+        self.dag_id: str = self.dag.dag_id or ""
+        self.run_id: str | None = self.context["run_id"]
+        self.ti: Any = self.context.get("task_instance")
+        self.is_deadline = "deadline" in self.context
+        self.is_of_dag = "reason" in self.context
+        """Whether the callback is the DAG's."""
+        self.is_of_task = not self.is_of_dag and not self.is_deadline and self.ti is not None
+        """Whether the callback is a task's."""
+
+    @property
+    def ti_state(self) -> str | None:
+        """The state of the task instance as its callback knows it; None in the dag-processor, which does not."""
+        return text_of(getattr(self.ti, "state", None))
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether the callback is one of a task instance that begins, which a sensor's look again is not."""
+        return self.is_of_task and self.ti_state == "running" and not self.looks_again
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it was made for one task by ``airflow tasks test``, so that nothing would ever end its stream."""
+        return (self.run_id or "").startswith(_TEMPORARY_RUN)
+
+    @property
+    def clear_number(self) -> int:
+        """How often the run, or a part of it, was cleared; Airflow tells it on workers and in the dag-processor."""
+        return getattr(self.context["dag_run"], "clear_number", None) or 0
+
+    @property
+    def is_in_process(self) -> bool:
+        """Whether ``dag.test()`` or ``airflow dags test`` runs it, in one process and one task after the other."""
+        from airflow.sdk.execution_time import task_runner
+
+        comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+        return type(comms).__name__ == "InProcessSupervisorComms"  # Airflow 3.1 to 3.3; importing it is slow
+
+    @property
+    def is_on_worker(self) -> bool:
+        """Whether Airflow answers all questions here; the dag-processor hangs on most of them (Airflow 3.3)."""
+        return self.is_of_task and self.ti_state is not None
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether the callback is one of a sensor that was rescheduled and looks again."""
+        return self.ti_state == "running" and bool(self.context.get("task_reschedule_count"))
+
+    @property
+    def stream_key(self) -> str:
+        """The run's own stream."""
+        from activitysmith_integrations.core.keys import stream_key
+
+        return stream_key(self.dag_id, self.run_id or "")
+
+    @property
+    def title(self) -> str:
+        """The name that people gave the DAG."""
+        name = getattr(self.dag, "dag_display_name", None) or getattr(self.context["dag_run"], "dag_display_name", None)
+        return str(name or self.dag_id)
+
+    @property
+    def label(self) -> str | None:
+        """What tells the run from others of its DAG."""
+        return run_label(self.run_id, getattr(self.dag, "timezone", None))
+
+    @functools.cached_property
+    def tasks(self) -> Tasks:
+        """The tasks that are steps."""
+        return counted_tasks(plain_tasks(self.dag))
+
+    @property
+    def is_ended_by_task(self) -> bool:
+        """Whether the DAG has a task that ends a stream."""
+        return any(task.role == "ends_stream" for task in plain_tasks(self.dag).values())
+
+    @functools.cached_property
+    def bar(self) -> Bar:
+        """The bar that shows them."""
+        return bar_of(self.tasks)
+
+    @functools.cached_property
+    def instance(self) -> Instance:
+        """The task instance whose callback this is."""
+        state = self.ti_state or ("failed" if self.result is not None else "up_for_retry")
+        return Instance(str(self.ti.task_id), map_index_of(self.ti), state)
+
+    @functools.cached_property
+    def instance_name(self) -> str:
+        """The task instance whose callback this is, in words."""
+        task = self.tasks.get(str(self.ti.task_id))
+        name = getattr(getattr(self.ti, "task", None), "task_display_name", None)
+        map_name = getattr(self.ti, "rendered_map_index", None)
+        return task_states.label(str(name or (task.name if task else self.ti.task_id)), map_index_of(self.ti), map_name)
+
+    @functools.cached_property
+    def result(self) -> Result | None:
+        """How the run or task ended; None if it goes on (it starts, or it will be tried again)."""
+        if self.is_of_dag:
+            return _BY_REASON.get(str(self.context["reason"]), "failed")
+        if self.is_deadline:
+            return "timed_out"
+        if self.ti is None:
+            return _BY_STATE.get(text_of(getattr(self.context["dag_run"], "state", None)) or "", "failed")
+        state = self.ti_state
+        if state is None:
+            # A task that was killed: the dag-processor runs its callback and does not say which.
+            will_retry = getattr(self.ti, "try_number", 0) <= (getattr(self.ti, "max_tries", None) or 0)
+            return None if will_retry else "failed"
+        result = _BY_STATE.get(state)
+        is_timeout = type(self.context.get("exception")).__name__ == "AirflowTaskTimeout"
+        return "timed_out" if result == "failed" and is_timeout else result
+
+    @functools.cached_property
+    def posted_states(self) -> dict[str, str]:
+        """The states of the run's task instances as Airflow knows them; empty where they cannot be had.
+
+        Airflow answers this on workers and in the dag-processor alike; 3.1.0, which hangs on it there, is not
+        supported.
+        """
+        if self.ti is None or not self.dag_id or not self.run_id:
+            return {}
+        try:
+            found = self.ti.get_task_states(dag_id=self.dag_id, run_ids=[self.run_id]).get(self.run_id, {})
+        except Exception:
+            # dag.test() calls DAG callbacks where there is nobody to ask (NameError in 3.3).
+            return {}
+        return plain_states(found)
+
+    @functools.cached_property
+    def states(self) -> dict[str, str]:
+        """:attr:`posted_states` with that of the task instance whose callback this is."""
+        if self.is_of_task and self.result is not None:
+            return states_with(self.instance, self.posted_states)
+        return self.posted_states
+
+    @property
+    def is_fail_fast(self) -> bool:
+        """Whether the DAG skips what is unfinished once a task fails."""
+        return bool(getattr(self.dag, "fail_fast", False))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has tasks to come."""
+        return task_states.goes_on(self.tasks, self.states)
+
+    def count_instances(self) -> int:
+        """How many instances the task has whose callback this is."""
+        return self._count(task_ids=[self.instance.task_id])
+
+    def count_begun(self) -> int:
+        """How many task instances of the run have begun."""
+        return self._count(states=sorted(task_states.BEGUN))
+
+    def _count(self, *, task_ids: list[str] | None = None, states: list[str] | None = None) -> int:
+        if "posted_states" not in vars(self):
+            which = {name: value for name, value in (("task_ids", task_ids), ("states", states)) if value is not None}
+            try:
+                return int(self.ti.get_ti_count(dag_id=self.dag_id, run_ids=[self.run_id], **which))
+            except Exception:  # noqa: S110 - the dag-processor does not answer this (Airflow 3.3); the states say it too
+                pass
+        return sum(
+            (task_ids is None or split_key(key, self.tasks)[0] in task_ids) and (states is None or state in states)
+            for key, state in self.posted_states.items()
+        )
+
+    def state_by_now(self) -> str | None:
+        """The run's state at this moment; None where Airflow does not say. Ask on workers only."""
+        try:
+            return text_of(self.ti.get_dagrun_state(dag_id=self.dag_id, run_id=self.run_id))
+        except Exception:
+            return None

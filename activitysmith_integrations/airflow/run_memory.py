@@ -1,0 +1,134 @@
+"""What the processes of a run tell each other: XComs, written only when something went wrong or was cleared.
+
+Workers share no memory. An XCom of the run's first task is a place where all of them look; it can be read on workers
+and in the dag-processor, and written on workers (Airflow 3.1 to 3.3; elsewhere Airflow may hang on it).
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from activitysmith_integrations.airflow.run import Run
+
+START_KEY = "activitysmith_start"
+FAILURE_KEY = "activitysmith_failure"
+CLEARED_KEY = "activitysmith_cleared"
+
+_AGREEMENT_SECONDS = 0.3
+_CLAIM_LASTS = 60.0
+
+
+@dataclass(frozen=True)
+class FailedStart:
+    """A start that was refused or lost.
+
+    Args:
+        at: When, in seconds since the epoch.
+        may_run: Whether it may have arrived all the same, since no answer came.
+    """
+
+    at: float
+    may_run: bool
+
+    def is_recent(self, now: float) -> bool:
+        """Whether it is too early for another attempt: the account's requests are for the runs that are shown."""
+        from activitysmith_integrations.core.runs.budget import SECONDS_BETWEEN_STARTS
+
+        return 0 <= now - self.at < SECONDS_BETWEEN_STARTS
+
+
+class RunMemory:
+    """What is remembered about a run.
+
+    Args:
+        run: The run, as one callback sees it.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def failed_start(self) -> FailedStart | None:
+        """The start that failed last, if none was delivered since."""
+        found = self._read(START_KEY)
+        if not isinstance(found, dict) or not isinstance(found.get("at"), (int, float)):
+            return None
+        return FailedStart(float(found["at"]), bool(found.get("may_run")))
+
+    def remember_start(self, failed: FailedStart | None) -> None:
+        """Remember a start that failed, or with None that one was delivered after all."""
+        self._write(START_KEY, None if failed is None else {"at": failed.at, "may_run": failed.may_run})
+
+    def claim_failure(self) -> bool | None:
+        """Whether this task instance reports the failure; of several that fail at once, the last one to claim it does.
+
+        Returns:
+            None where the task instances have no place to agree.
+        """
+        now = time.time()
+        own = {"instance": self._run.instance.key, "at": now}
+        try:
+            held = self._read_or_raise(FAILURE_KEY)
+            if isinstance(held, dict) and 0 <= now - float(held.get("at", 0.0)) < _CLAIM_LASTS:
+                return bool(held.get("instance") == own["instance"])
+            self._write_or_raise(FAILURE_KEY, own)
+            time.sleep(_AGREEMENT_SECONDS)
+            return bool(self._read_or_raise(FAILURE_KEY) == own)
+        except Exception:
+            return None
+
+    def claim_cleared_start(self, clear_number: int) -> bool:
+        """Whether the task instance whose callback this is starts the stream of a run that was cleared.
+
+        The first one to ask does, or several that ask at once: what they send is the same.
+
+        Args:
+            clear_number: How often the run was cleared.
+        """
+        try:
+            if self._read_or_raise(CLEARED_KEY) == clear_number:
+                return False
+            self._write_or_raise(CLEARED_KEY, clear_number)
+        except Exception:
+            return False
+        return True
+
+    def note_failure(self) -> None:
+        """Tell the others that the failure is shown already."""
+        self._write(FAILURE_KEY, {"instance": self._run.instance.key, "at": time.time()})
+
+    def _read(self, key: str) -> Any:
+        try:
+            return self._read_or_raise(key)
+        except Exception:
+            return None
+
+    def _write(self, key: str, value: Any) -> None:
+        with suppress(Exception):  # what is not remembered costs a request at most
+            self._write_or_raise(key, value)
+
+    def _read_or_raise(self, key: str) -> Any:
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        place = {name: value for name, value in self._place.items() if name != "map_index"}
+        # Asked for one alone, Airflow logs an error where there is none.
+        found = BaseXCom.get_all(key=key, **place)
+        return found[0] if found else None
+
+    def _write_or_raise(self, key: str, value: Any) -> None:
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        if not self._run.is_on_worker:
+            raise RuntimeError("Airflow takes XComs from workers only")
+        BaseXCom.set(key=key, value=value, **self._place)
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        """A task instance that is there for as long as the run is."""
+        tasks = self._run.tasks
+        first = next((task for task in tasks.values() if not task.is_mapped), None) or next(iter(tasks.values()))
+        place = {"dag_id": self._run.dag_id, "run_id": self._run.run_id, "task_id": first.task_id}
+        return {**place, "map_index": 0 if first.is_mapped else -1}

@@ -1,0 +1,34 @@
+"""What tells the runs of a DAG apart on the screen."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from activitysmith_integrations.airflow.run_label import run_label
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "label"),
+    [
+        ("scheduled__2026-11-27T00:00:00+00:00", "27 Nov 01:00"),
+        ("backfill__2026-01-03T05:30:00+00:00", "3 Jan 06:30"),
+        ("manual__2026-11-27T16:29:04.123456+00:00", "27 Nov 17:29:04.123"),
+        ("manual__2026-11-27T16:29:04.123456+00:00_aB3dE5xy", "27 Nov 17:29:04.123"),
+        ("asset_triggered__2026-11-27T16:29:04Z", "27 Nov 17:29:04.000"),
+        ("scheduled__2026-11-27T03:00:00", "27 Nov 03:00"),
+        ("scheduled__2026-13-41T00:00:00+00:00", "scheduled__2026-13-41T00:00:00+00:00"),
+        ("orders-2026-11-27", "orders-2026-11-27"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_run_is_called_by_its_date_in_the_dags_time_zone_or_by_the_id_that_somebody_gave_it(
+    run_id: str | None, label: str | None
+) -> None:
+    assert run_label(run_id, BERLIN) == label
+
+
+def test_without_a_time_zone_it_is_the_runs_own() -> None:
+    assert run_label("scheduled__2026-11-27T03:00:00+00:00", None) == "27 Nov 03:00"

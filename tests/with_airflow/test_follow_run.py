@@ -1,0 +1,273 @@
+"""The task that follows its run."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain
+from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.execution_time import supervisor, task_runner
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from support.sandbox import KEY, Sandbox
+from with_airflow.runs import STREAM, operations
+
+from activitysmith_integrations.airflow import policy
+from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.operators import ActivitySmithFollowRunOperator
+from activitysmith_integrations.airflow.triggers import FollowRunTrigger, seconds_to_wait
+from activitysmith_integrations.core import RateLimitError
+from activitysmith_integrations.core.runs.ending import EndResult
+
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:
+    from airflow.exceptions import TaskDeferred
+
+BEGAN: dict[str, str | None] = {"a": "running", "b": None, "c": None, "follow": "running"}
+DONE: dict[str, str | None] = {"a": "success", "b": "success", "c": "success", "follow": "deferred"}
+FAILED: dict[str, str | None] = {"a": "success", "b": "failed", "c": "upstream_failed", "follow": "deferred"}
+
+
+def operator(**options: Any) -> ActivitySmithFollowRunOperator:
+    with DAG("nightly", schedule=None):
+        follow = ActivitySmithFollowRunOperator(task_id="follow", poll_interval=0.01, **options)
+        chain(*[BaseOperator(task_id=name) for name in "abc"])
+    return follow
+
+
+def context(follow: ActivitySmithFollowRunOperator, states: dict[str, str | None]) -> Any:
+    ti = SimpleNamespace(
+        task_id="follow", map_index=-1, state="running", get_task_states=lambda dag_id, run_ids: {"r1": states}
+    )
+    dag_run = SimpleNamespace(dag_id="nightly", run_id="r1", start_date=datetime.now(UTC), end_date=None)
+    return {"dag": follow.dag, "run_id": "r1", "dag_run": dag_run, "ti": ti, "task_instance": ti}
+
+
+@pytest.fixture
+def airflow_says(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What Airflow answers about the run, look by look; the last answer stays."""
+
+    def says(*looks: dict[str, str | None], state: str = "running") -> None:
+        answers: Iterator[dict[str, str | None]] = iter(looks)
+        last: dict[str, Any] = {}
+
+        def states(dag_id: str, run_ids: list[str]) -> Any:
+            nonlocal last
+            last = next(answers, last)
+            return {run_ids[0]: last}
+
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(states))
+        monkeypatch.setattr(RuntimeTaskInstance, "get_dagrun_state", staticmethod(lambda dag_id, run_id: state))
+
+    return says
+
+
+def deferred(follow: ActivitySmithFollowRunOperator) -> FollowRunTrigger:
+    with pytest.raises(TaskDeferred) as found:
+        follow.execute(context(follow, BEGAN))
+    assert found.value.method_name == "resume"
+    path, arguments = found.value.trigger.serialize()
+    assert path == "activitysmith_integrations.airflow.triggers.FollowRunTrigger"
+    return FollowRunTrigger(**arguments)
+
+
+def event_of(trigger: FollowRunTrigger) -> Any:
+    async def first() -> Any:
+        async for event in trigger.run():
+            return event.payload
+        return None
+
+    return asyncio.run(first())
+
+
+def followed(follow: ActivitySmithFollowRunOperator, airflow_says: Any, *looks: Any) -> Any:
+    """What the task returns once its run is over, from the triggerer or from its slot."""
+    if not follow.deferrable:
+        airflow_says(*looks)
+        return follow.execute(context(follow, BEGAN))
+    trigger = deferred(follow)
+    airflow_says(*looks)
+    return follow.resume(context(follow, DONE), event_of(trigger))
+
+
+def test_it_starts_the_stream_follows_the_run_and_ends_the_stream(sandbox: Sandbox, airflow_says: Any) -> None:
+    follow = operator(title="Followed {{ run_id }}")
+    follow.render_template_fields(context(follow, BEGAN))
+    trigger = deferred(follow)
+    airflow_says(BEGAN, {**BEGAN, "a": "success", "b": "running"}, DONE)
+    answer = follow.resume(context(follow, DONE), event_of(trigger))
+    assert (answer["operation"], answer["stream_key"]) == ("ended", STREAM)
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "updated", "ended"]
+    states = [request["body"]["content_state"] for request in sandbox.story(STREAM)]
+    assert {state["title"] for state in states} == {"Followed r1"}
+    assert [state["current_step"] for state in states] == [0, 1, 3]
+
+
+def test_a_run_that_fails_ends_as_failed(sandbox: Sandbox, airflow_says: Any) -> None:
+    trigger = deferred(operator())
+    airflow_says(FAILED)
+    assert event_of(trigger)["error"] is None
+    assert sandbox.ends(STREAM)[0]["content_state"]["message"].startswith("b failed after 1 of 3 steps")
+
+
+def test_without_a_triggerer_it_does_the_same_from_its_slot(sandbox: Sandbox, airflow_says: Any) -> None:
+    airflow_says({**BEGAN, "a": "success"}, DONE)
+    follow = operator(deferrable=False)
+    assert follow.execute(context(follow, BEGAN))["operation"] == "ended"
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "updated", "ended"]
+
+
+def test_a_rate_limit_and_an_outage_are_waited_out(sandbox: Sandbox, airflow_says: Any) -> None:
+    sandbox.inject_fault(times=1, method="PUT", status=429, headers={"Retry-After": "60"})
+    trigger = deferred(operator())
+    # The start is due again in a minute, and the end is in time before that.
+    sandbox.inject_fault(times=1, method="DELETE", status=429, headers={"Retry-After": "11"})
+    airflow_says(FAILED)
+    assert event_of(trigger)["error"] is None
+    assert operations(sandbox) == [
+        ("PUT", 429, None),
+        ("DELETE", 429, None),
+        ("DELETE", 404, None),
+        ("PUT", 200, "started"),
+        ("DELETE", 200, "ended"),
+    ]
+
+
+def test_an_end_that_never_arrives_fails_the_task_which_fails_no_run(sandbox: Sandbox, airflow_says: Any) -> None:
+    follow = operator(patience=0.5)
+    trigger = deferred(follow)
+    sandbox.inject_fault(times=50, method="DELETE", drop=True)
+    airflow_says(DONE)
+    with pytest.raises(RuntimeError, match="The Live Activity stream of the run was not ended: "):
+        follow.resume(context(follow, DONE), event_of(trigger))
+    assert follow.is_teardown
+    assert not follow.on_failure_fail_dagrun
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_a_start_that_somebody_must_act_on_fails_at_once(sandbox: Sandbox, status: int) -> None:
+    sandbox.inject_fault(times=1, status=status)
+    follow = operator()
+    with pytest.raises(AirflowFailException, match=str(status)):
+        follow.execute(context(follow, BEGAN))
+
+
+def test_one_that_starts_again_when_all_is_over_only_ends_the_stream(sandbox: Sandbox, airflow_says: Any) -> None:
+    sandbox.start(STREAM)
+    airflow_says(DONE)
+    follow = operator()
+    follow.execute(context(follow, DONE))
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended"]
+
+
+@pytest.mark.parametrize(("state", "ends"), [("failed", ["Timed out"]), ("success", ["Done"]), ("running", [])])
+def test_a_trigger_that_is_stopped_ends_the_stream_if_the_run_is_over(
+    sandbox: Sandbox, airflow_says: Any, state: str, ends: list[str]
+) -> None:
+    trigger = deferred(operator())
+    airflow_says({**BEGAN, "a": "success", "b": "skipped"}, state=state)
+
+    async def stopped() -> None:
+        async def follow() -> None:
+            async for _ in trigger.run():
+                pass
+
+        task = asyncio.create_task(follow())
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stopped())
+    states = [body["content_state"] for body in sandbox.ends(STREAM)]
+    assert [(one.get("message") or one["subtitle"].partition(" · ")[2])[: len(ends[0])] for one in states] == ends
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_failure_for_which_no_place_comes_free_fails_the_task_and_asks_once_a_minute(
+    sandbox: Sandbox, airflow_says: Any, deferrable: bool
+) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    follow = operator(deferrable=deferrable, patience=30)
+    with pytest.raises((RuntimeError, RateLimitError), match="Live Activities already"):
+        followed(follow, airflow_says, FAILED)
+    assert operations(sandbox) == [("PUT", 429, None), ("DELETE", 404, None), ("PUT", 429, None)]
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_success_that_was_never_shown_costs_its_start_alone(
+    sandbox: Sandbox, airflow_says: Any, logged: Callable[[], str], deferrable: bool
+) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    answer = followed(operator(deferrable=deferrable), airflow_says, {**BEGAN, "a": "success"}, DONE)
+    assert (answer["stream_key"], answer["ignored"]) == (STREAM, True)
+    assert operations(sandbox) == [("PUT", 429, None)]
+    assert "was never shown, so there is nothing to end" in logged()
+
+
+@pytest.mark.parametrize("answer", [{}, None], ids=["nothing", "an error"])
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_an_airflow_that_says_nothing_is_told_once_and_does_not_hold_the_run_for_ever(
+    sandbox: Sandbox, airflow_says: Any, logged: Callable[[], str], deferrable: bool, answer: Any
+) -> None:
+    follow = operator(deferrable=deferrable, patience=0.2)
+    with pytest.raises(RuntimeError, match=r"Airflow has not told the states of the run's tasks for 0\.2 s"):
+        followed(follow, airflow_says, answer)
+    assert logged().count("Airflow does not tell the states of the run's tasks") == 1
+
+
+@pytest.mark.parametrize("seconds", [90.0, 599.0])
+def test_a_long_wait_that_the_service_asks_for_is_kept(seconds: float) -> None:
+    refused = EndResult(error=RateLimitError(429, retry_after=seconds))
+    assert seconds_to_wait(refused, 600.0) == seconds
+    assert seconds_to_wait(refused, seconds) is None
+
+
+def test_an_end_without_a_success_fails_the_task(sandbox: Sandbox, airflow_says: Any) -> None:
+    follow = operator()
+    trigger = deferred(follow)
+    body = {"success": False, "operation": "ended", "stream_key": STREAM, "timestamp": "2026-11-27T03:00:00Z"}
+    sandbox.inject_fault(times=1, method="DELETE", body=body)
+    airflow_says(DONE)
+    with pytest.raises(RuntimeError, match="ActivitySmith answered without a success"):
+        follow.resume(context(follow, DONE), event_of(trigger))
+
+
+def test_a_timeout_of_default_args_does_not_take_it_from_its_run() -> None:
+    with DAG("nightly", schedule=None, default_args={"execution_timeout": timedelta(minutes=5)}):
+        assert ActivitySmithFollowRunOperator(task_id="follow").execution_timeout is None
+
+
+def test_a_tagged_dag_with_one_needs_no_callbacks() -> None:
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        ActivitySmithFollowRunOperator(task_id="follow")
+        BaseOperator(task_id="a")
+    policy.dag_policy(dag)
+    assert not dag.on_success_callback
+    assert not dag.get_task("a").on_success_callback
+
+
+def test_nothing_that_a_trigger_keeps_is_secret(sandbox: Sandbox) -> None:
+    assert KEY not in repr(deferred(operator()).serialize())
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("command", ["dags test", "tasks test"])
+def test_developer_commands_that_run_one_task_at_a_time_wait_for_nothing(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str], command: str, deferrable: bool
+) -> None:
+    follow = operator(deferrable=deferrable)
+    known = context(follow, BEGAN)
+    if command == "dags test":
+        comms = supervisor.InProcessSupervisorComms(supervisor=SimpleNamespace())
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
+    else:
+        known["run_id"] = "__airflow_temporary_run_2026-11-27T03:00:00+00:00__"
+    assert follow.execute(known) == {}
+    assert sandbox.requests() == []
+    assert f"`airflow {command}`" in logged()

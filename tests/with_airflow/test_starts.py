@@ -1,0 +1,276 @@
+"""Starts that are refused, lost or late, and what they cost the account."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain
+from airflow.sdk.bases.operator import BaseOperator
+from support.sandbox import Sandbox
+from with_airflow.runs import STREAM, Run, Supervisor, operations
+
+from activitysmith_integrations.airflow import policy
+from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+
+
+def tagged(*names: str, **options: Any) -> DAG:
+    with DAG("nightly", schedule=None, tags=["activitysmith"], **options) as dag:
+        chain(*[BaseOperator(task_id=name) for name in names])
+    policy.dag_policy(dag)
+    return dag
+
+
+def end(run: Run, reason: str) -> None:
+    """Call the DAG's callbacks as the dag-processor does."""
+    callbacks: Any = run.dag.on_success_callback if reason == "success" else run.dag.on_failure_callback
+    for callback in callbacks:
+        callback(run.ended(reason))
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + seconds)
+
+
+def test_a_run_without_faults_writes_nothing_down(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    run = Run(tagged("extract", "check", "load"))
+    run.do("extract", "check", "load")
+    end(run, "success")
+    assert operations(sandbox) == [
+        ("PUT", 200, "started"),
+        ("PUT", 200, "updated"),
+        ("PUT", 200, "updated"),
+        ("DELETE", 200, "ended"),
+    ]
+    assert supervisor.writes == 0
+
+
+def test_a_run_whose_start_is_refused_spends_one_request_a_minute_and_its_success_none(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str]
+) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    run = Run(tagged("extract", "check", "load"))
+    run.do("extract", "check", "load")
+    end(run, "success")
+    assert operations(sandbox) == [("PUT", 429, None)]
+    log = logged()
+    assert "The account shows 1 of its 1 Live Activities already" in log
+    assert f"Live Activity stream {STREAM!r} was never shown, so there is nothing to end." in log
+
+
+def test_its_failure_is_seen_all_the_same_with_one_banner(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    run = Run(tagged("extract", "load"))
+    run.do("extract")
+    sandbox.end("other")
+    run.states["load"] = "failed"
+    end(run, "task_failure")
+    assert operations(sandbox)[1:] == [("DELETE", 404, None), ("PUT", 200, "started"), ("DELETE", 200, "ended")]
+    bodies = [request["body"] for request in sandbox.story(STREAM)[-2:]]
+    assert bodies[0]["content_state"] == bodies[1]["content_state"]
+    assert bodies[0]["content_state"]["message"].startswith("load failed after 1 of 2 steps")
+    assert ["alert" in body for body in bodies] == [True, False]
+
+
+def test_a_minute_later_a_report_tries_again(
+    sandbox: Sandbox, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    run = Run(tagged("extract", "check", "load", "publish"))
+    run.do("extract")
+    sandbox.end("other")
+    later(monkeypatch, 61)
+    run.do("check", "load", "publish")
+    end(run, "success")
+    assert operations(sandbox) == [
+        ("PUT", 429, None),
+        ("PUT", 200, "started"),
+        ("PUT", 200, "updated"),
+        ("DELETE", 200, "ended"),
+    ]
+
+
+def test_a_start_whose_answer_was_lost_is_moved_and_ended(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    sandbox.inject_fault(times=50, method="PUT", drop=True)
+    run = Run(tagged("extract", "check", "load"))
+    run.begin("extract")
+    sandbox.inject_fault(times=1, method="DELETE", status=503, headers={"Retry-After": "0"})
+    end(run, "success")
+    assert operations(sandbox)[-1] == ("DELETE", 200, "ended")
+
+
+def test_a_start_that_never_arrived_is_made_up_for_by_the_next_report(sandbox: Sandbox) -> None:
+    run = Run(tagged("extract", "check", "load"))
+    run.end("extract")
+    assert operations(sandbox) == [("PUT", 400, None), ("PUT", 200, "started")]
+
+
+def test_a_quick_fault_of_the_start_is_repeated_within_its_time(sandbox: Sandbox) -> None:
+    sandbox.inject_fault(times=2, method="PUT", status=503)
+    Run(tagged("extract", "load")).begin("extract")
+    assert [status for _, status, _ in operations(sandbox)] == [503, 503, 200]
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [("success", ("segmented_progress", "green")), ("failed", ("alert", "red"))]
+)
+def test_a_start_that_the_service_takes_up_after_the_end_of_the_run_is_ended_again_without_a_second_banner(
+    sandbox: Sandbox, state: str, shown: Any
+) -> None:
+    run = Run(tagged("extract", "check", "load"))
+    run.state = state
+    run.end("extract")
+    assert operations(sandbox) == [("PUT", 400, None), ("PUT", 200, "started"), ("DELETE", 200, "ended")]
+    body = sandbox.story(STREAM)[-1]["body"]
+    assert (body["content_state"]["type"], body["content_state"]["color"]) == shown
+    assert "alert" not in body
+
+
+@pytest.mark.parametrize(("reason", "color"), [("success", "green"), ("task_failure", "red")])
+def test_a_start_that_the_service_takes_up_after_the_end_is_ended_by_the_end(
+    sandbox: Sandbox, supervisor: Supervisor, reason: str, color: str
+) -> None:
+    sandbox.inject_fault(times=1, method="PUT", late=5)
+    run = Run(tagged("only"))
+    run.begin("only")
+    end(run, reason)
+    assert sandbox.living() == []
+    assert operations(sandbox)[-1] == ("DELETE", 200, "ended")
+    assert sandbox.ends(STREAM)[-1]["content_state"]["color"] == color
+
+
+def test_a_late_start_of_a_run_that_timed_out_is_ended_as_such(sandbox: Sandbox) -> None:
+    run = Run(tagged("extract", "check", "load"))
+    run.state = "failed"
+    run.states |= {"check": "skipped", "load": "skipped"}
+    run.begin("extract")
+    state = sandbox.ends(STREAM)[0]["content_state"]
+    assert state["badge"]["title"] == "Timed out"
+    assert "after 0 of 3 steps" in state["message"]
+
+
+def test_a_report_from_the_dag_processor_starts_nothing(sandbox: Sandbox) -> None:
+    run = Run(tagged("extract", "check", "load", "publish"))
+    run.dag.get_task("load").trigger_rule = "all_done"
+    run.states |= {"extract": "success", "check": "failed"}
+    run.notifier(run.context("check", -1, None, try_number=1, max_tries=0))
+    assert operations(sandbox) == [("PUT", 400, None)]
+
+
+def test_a_run_that_failed_before_its_first_task_began_is_shown(sandbox: Sandbox) -> None:
+    run = Run(tagged("waits"))
+    run.states["waits"] = "skipped"
+    end(run, "timed_out")
+    assert operations(sandbox) == [("DELETE", 404, None), ("PUT", 200, "started"), ("DELETE", 200, "ended")]
+    assert sandbox.ends(STREAM)[0]["content_state"]["badge"]["title"] == "Timed out"
+
+
+def test_an_unseen_failure_is_left_alone_where_its_user_wants_that(sandbox: Sandbox) -> None:
+    ActivitySmithEndStreamNotifier(start_unseen_failures=False)(Run(tagged("a")).ended("task_failure"))
+    assert operations(sandbox) == [("DELETE", 404, None)]
+
+
+def test_a_failure_that_hears_of_an_ended_stream_leaves_it_alone_and_says_so(
+    sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    sandbox.start(STREAM)
+    sandbox.end(STREAM)
+    ActivitySmithEndStreamNotifier()(Run(tagged("a")).ended("task_failure"))
+    assert operations(sandbox)[2:] == [("DELETE", 200, "ended")]
+    assert "had ended before, so this failure may not be on the phone" in logged()
+
+
+def test_an_end_that_a_task_has_sent_before_is_no_reason_to_worry(sandbox: Sandbox, logged: Callable[[], str]) -> None:
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        BaseOperator(task_id="a") >> ActivitySmithEndStreamOperator(task_id="end").as_teardown()
+    policy.dag_policy(dag)
+    sandbox.start(STREAM)
+    sandbox.end(STREAM)
+    end(Run(dag), "task_failure")
+    assert f"Live Activity stream {STREAM!r} was ended by a task before." in logged()
+
+
+def test_runs_of_one_dag_have_a_stream_each(sandbox: Sandbox) -> None:
+    dag = tagged("extract", "load")
+    for run_id in ("r1", "r2"):
+        context = Run(dag).context("extract", -1, "running")
+        context |= {"run_id": run_id}
+        context["dag_run"].run_id = run_id
+        Run(dag).notifier(context)
+    assert len(sandbox.living()) == 2
+
+
+def test_a_warning_of_the_service_is_in_the_line(sandbox: Sandbox, logged: Callable[[], str]) -> None:
+    answer = {
+        "success": True,
+        "operation": "updated",
+        "stream_key": STREAM,
+        "timestamp": "2026-11-27T03:00:00Z",
+        "warning": "iOS may throttle this activity",
+    }
+    sandbox.inject_fault(times=2, body=answer)
+    run = Run(tagged("extract", "load"))
+    run.begin("extract")
+    assert f"Updated Live Activity stream {STREAM!r}: 0 of 2. ActivitySmith says: iOS may throttle" in logged()
+    sandbox.inject_fault(times=1, method="DELETE", body={**answer, "operation": "ended"})
+    end(run, "success")
+    assert "ActivitySmith says: iOS may throttle" in logged()
+
+
+def test_a_log_that_is_gone_stops_nothing(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def __getattr__(self, name: str) -> Any:
+            raise BrokenPipeError
+
+    sandbox.start(STREAM)
+    dag = tagged("extract", "load")
+    monkeypatch.setattr(ActivitySmithEndStreamNotifier, "log", Gone())
+    ActivitySmithEndStreamNotifier()(Run(dag).ended("success"))
+    ActivitySmithEndStreamNotifier("{{ nobody }}")(Run(dag).ended("success"))
+    assert len(sandbox.ends(STREAM)) == 1
+
+
+@pytest.mark.parametrize("patience", [1, 41, "ten", None])
+def test_patience_has_bounds(patience: Any) -> None:
+    with pytest.raises(ValueError, match="patience"):
+        ActivitySmithEndStreamNotifier(patience=patience)
+
+
+def test_an_end_repeats_until_its_time_is_over(sandbox: Sandbox) -> None:
+    sandbox.start(STREAM)
+    sandbox.inject_fault(times=7, method="DELETE", status=503)
+    ActivitySmithEndStreamNotifier(patience=30)(Run(tagged("a")).ended("success"))
+    assert [status for method, status, _ in operations(sandbox) if method == "DELETE"] == [503] * 7 + [200]
+
+
+def test_the_second_failure_of_a_task_that_was_cleared_is_seen(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    run = Run(tagged("extract", "check", "load"))
+    run.do("extract")
+    run.begin("check")
+    run.end("check", state="failed")
+    end(run, "task_failure")
+    run.states |= {"check": None, "load": None}
+    run.clear_number = 1
+    run.begin("check")
+    run.end("check", state="failed")
+    end(run, "task_failure")
+    assert operations(sandbox)[-2:] == [("PUT", 200, "started"), ("DELETE", 200, "ended")]
+
+
+def test_a_part_that_was_cleared_is_started_by_its_first_task_alone(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    run = Run(tagged("extract", "check", "load", "publish"))
+    run.states |= {"extract": "success"}
+    run.clear_number = 2
+    run.do("check", "load", "publish")
+    end(run, "success")
+    assert operations(sandbox) == [
+        ("PUT", 200, "started"),
+        ("PUT", 200, "updated"),
+        ("PUT", 200, "updated"),
+        ("DELETE", 200, "ended"),
+    ]

@@ -1,0 +1,245 @@
+"""Native rendering, keys that render to nothing, and what is checked when a DAG is parsed."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.bases.operator import BaseOperator
+from support.sandbox import Sandbox
+from with_airflow.runs import Run
+
+from activitysmith_integrations.airflow import policy, templates
+from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.notifications import (
+    ActivitySmithEndStreamNotifier,
+    ActivitySmithStreamNotifier,
+    end_activitysmith_stream,
+)
+from activitysmith_integrations.airflow.operators import (
+    ActivitySmithEndStreamOperator,
+    ActivitySmithFollowRunOperator,
+    ActivitySmithStreamOperator,
+)
+from activitysmith_integrations.core import AlertState, ConfigurationError, InvalidRequestError, stream_key
+
+RUN_ID = "manual__2026-11-27"
+
+
+def native(**options: Any) -> DAG:
+    return DAG("nightly", schedule=None, render_template_as_native_obj=True, **options)
+
+
+def executed(sandbox: Sandbox, key: str, **options: Any) -> Any:
+    """The end that an operator of a DAG with native rendering sends."""
+    with native():
+        operator = ActivitySmithEndStreamOperator(task_id="end", **options)
+    sandbox.start(key)
+    ti = SimpleNamespace(task_id="end", map_index=-1, state="running", get_task_states=lambda **_: {}, start_date=None)
+    dag_run = SimpleNamespace(dag_id="nightly", run_id="r1", start_date=None, end_date=None, conf={})
+    context: Any = {
+        "dag": operator.dag,
+        "run_id": RUN_ID,
+        "dag_run": dag_run,
+        "ti": ti,
+        "task_instance": ti,
+        "params": {"tags": ["2026", "nightly"], "rows": 42},
+    }
+    operator.render_template_fields(context)
+    operator.execute(context)
+    return sandbox.ends(key)[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("2026_11_27", "2026_11_27"),
+        ("{{ '12e4567' }}", "12e4567"),
+        ("{{ '0x1f' }}", "0x1f"),
+        ("{{ 20261123 }}", "20261123"),
+    ],
+)
+def test_a_key_stays_the_text_that_it_is(sandbox: Sandbox, written: str, key: str) -> None:
+    assert executed(sandbox, key, stream_key=written)["metadata"]["pipeline"] == "nightly"
+
+
+KEY = stream_key("nightly", RUN_ID)
+
+
+def test_texts_stay_texts_and_numbers_and_the_users_own_json_are_what_they_look_like(sandbox: Sandbox) -> None:
+    body = executed(
+        sandbox,
+        KEY,
+        title="{{ '1,234' }}",
+        tags=["{{ run_id[8:12] }}"],
+        alert={"title": "{{ 42 }}", "body": "{{ 42 }} rows"},
+        action={"type": "webhook", "title": "{{ 404 }}", "url": "https://example.com", "body": {"rows": "{{ 42 }}"}},
+        metadata={"rows": "{{ 42 }}"},
+        success_auto_dismiss_minutes="{{ 5 }}",
+    )
+    assert body["content_state"]["title"] == "1,234"
+    assert body["content_state"]["auto_dismiss_minutes"] == 5
+    assert body["tags"] == ["airflow", "2026"]
+    assert body["alert"] == {"title": "42", "body": "42 rows"}
+    assert (body["action"]["title"], body["action"]["body"]) == ("404", {"rows": 42})
+    assert body["metadata"]["rows"] == 42
+
+
+def test_a_whole_list_or_state_may_come_from_a_template(sandbox: Sandbox) -> None:
+    state = {"title": "t", "type": "metrics", "metrics": [{"label": "{{ 7 }}", "value": "{{ params.rows }}"}]}
+    body = executed(sandbox, KEY, tags="{{ params.tags }}", content_state=state)
+    assert body["tags"] == ["airflow", "2026", "nightly"]
+    assert body["content_state"]["metrics"] == [{"label": "7", "value": 42}]
+
+
+def test_a_notifier_renders_texts_as_texts_too(sandbox: Sandbox) -> None:
+    context = Run(native()).context
+    sandbox.start("2026_11_27")
+    with native() as dag:
+        BaseOperator(task_id="a")
+    context = Run(dag).ended("success")
+    end_activitysmith_stream("{{ '2026-11-27' | replace('-', '_') }}", title="{{ '1,234' }}")(context)
+    assert sandbox.ends("2026_11_27")[0]["content_state"]["title"] == "1,234"
+
+
+def test_the_output_of_a_task_is_resolved(sandbox: Sandbox) -> None:
+    class Output:
+        def resolve(self, context: Any) -> Any:
+            return {"type": "progress", "title": context["run_id"], "percentage": 5}
+
+    assert executed(sandbox, KEY, content_state=Output())["content_state"]["title"] == RUN_ID
+
+
+@pytest.mark.parametrize("written", ["{{ dag_run.conf.get('key') }}", "a-{{ none }}", "{{ '' }}", "{{ ' ' }}"])
+def test_a_key_that_is_not_there_is_refused_and_not_replaced_by_another(sandbox: Sandbox, written: str) -> None:
+    for options in ({}, {"render_template_as_native_obj": True}):
+        with DAG("nightly", schedule=None, **options):  # type: ignore[arg-type]
+            operator = ActivitySmithEndStreamOperator(task_id="end", stream_key=written)
+        context: Any = {"dag_run": SimpleNamespace(conf={}), "run_id": "r1"}
+        with pytest.raises(AirflowFailException, match=r"stream_key: .*(is None|renders to nothing)"):
+            operator.render_template_fields(context)
+    assert sandbox.requests() == []
+
+
+def test_a_serialized_dag_has_the_macros_and_filters_of_its_file(sandbox: Sandbox) -> None:
+    def key(dag_id: str) -> str:
+        return f"{dag_id}-of-a-macro"
+
+    end = end_activitysmith_stream("{{ key(dag.dag_id) | upper }}")
+    dag = DAG(
+        "nightly",
+        schedule=None,
+        user_defined_macros={"key": key},
+        user_defined_filters={"upper": str.upper},
+        on_success_callback=end,
+    )
+    policy.dag_policy(dag)
+    sandbox.start("NIGHTLY-OF-A-MACRO")
+    serialized = SimpleNamespace(dag_id="nightly", tasks=[], timezone=None)
+    end({"dag": serialized, "run_id": "r1", "reason": "success"})
+    assert len(sandbox.ends("NIGHTLY-OF-A-MACRO")) == 1
+    assert templates.environments(serialized, lambda: None).text.globals["key"] is key  # type: ignore[arg-type,return-value]
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"success_color": "grene"}, r"^success_color: 'grene' is not a color; did you mean green\?$"),
+    ({"failure_color": "rde"}, r"^failure_color: 'rde' is not a color; did you mean red\?$"),
+    ({"on_success": "alert"}, "on_success: 'alert' is not among segmented_progress, progress"),
+    ({"success_auto_dismiss_minutes": "five"}, "success_auto_dismiss_minutes: must be a whole number of minutes"),
+    ({"failure_auto_dismiss_minutes": -1}, "failure_auto_dismiss_minutes: must be a whole number of minutes"),
+    ({"action": "https://x"}, "action: must be a mapping or an action, not a string; it is 'https://x'"),
+    (
+        {"content_state": {"type": "value", "title": "t", "value": 1, "color": "grene"}},
+        "content_state.color: .*'grene'",
+    ),
+    ({"action": {"type": "open_url", "title": "{{ run_id }}", "ulr": "https://x"}}, "action.ulr: is not a member"),
+    ({"tags": "a"}, "tags: must be a list of strings, not 'a'"),
+    ({"stream_key": "a b/c"}, "stream_key: 'a b/c' is not 1 to 255"),
+    ({"stream_key": ""}, "stream_key: is empty"),
+    ({"content_state": {"tilte": "x"}}, "content_state.tilte: is not a member; did you mean title"),
+    ({"content_state": {"title": "{{ run_id }}", "mesage": "y"}}, "content_state.mesage: is not a member"),
+    ({"content_state": {"title": "{{ run_id }}", "color": "grene"}}, "content_state.color: .*'grene'"),
+    ({"content_state": {"title": "{{ run_id }}", "type": "alrt"}}, "content_state.type: .*'alrt'"),
+    ({"content_state": {"title": "{{ run_id }}", "percentage": 150}}, "content_state.percentage: .*150"),
+    ({"action": {"title": "{{ run_id }}", "typ": "open_url", "url": "https://x"}}, "action.type: is required"),
+    ({"action": {"title": "{{ run_id }}", "type": "open_url", "url": "ftp://x"}}, "action.url: .*'ftp://x'"),
+    ({"tags": ["{{ run_id }}", ""]}, "tags.1: must not be empty"),
+    ({"title": ["x"]}, "title: must be a string"),
+    ({"subtitle": 5, "tags": ["{{ run_id }}"]}, "subtitle: must be a string"),
+    ({"activitysmith_conn_id": None}, "activitysmith_conn_id: None is not the id of a connection"),
+    ({"alert": {"titel": "x"}}, r"alert.titel: is not a member; did you mean title"),
+]
+
+
+@pytest.mark.parametrize(
+    "kind", [ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator, end_activitysmith_stream]
+)
+@pytest.mark.parametrize(("options", "words"), REFUSED)
+def test_what_is_wrong_is_said_when_the_dag_is_parsed(kind: Any, options: dict[str, Any], words: str) -> None:
+    named = {} if kind is end_activitysmith_stream else {"task_id": "end"}
+    with pytest.raises(ValueError, match=words):
+        kind(**named, **options)
+
+
+@pytest.mark.parametrize("kind", [ActivitySmithStreamOperator, ActivitySmithStreamNotifier])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"content_state": {"type": "progress", "title": "t", "percentage": 101}}, "content_state.percentage"),
+        ({"content_state": {"title": "t"}, "channels": "ops"}, "channels"),
+        ({"content_state": {"title": "t"}, "stream_key": "a/b"}, "stream_key"),
+    ],
+)
+def test_what_is_wrong_with_a_state_is_said_when_the_dag_is_parsed(kind: Any, options: Any, words: str) -> None:
+    named = {} if kind is ActivitySmithStreamNotifier else {"task_id": "show"}
+    with pytest.raises(InvalidRequestError, match=words):
+        kind(**named, **options)
+
+
+def test_a_misspelt_parameter_is_recognized() -> None:
+    with pytest.raises(InvalidRequestError, match=r"stream_kye: is not an option; did you mean stream_key\?"):
+        ActivitySmithEndStreamNotifier(stream_kye="x")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "kind", [ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator, end_activitysmith_stream]
+)
+def test_what_is_right_or_only_known_later_is_taken(kind: Any) -> None:
+    named = {} if kind is end_activitysmith_stream else {"task_id": "end"}
+    kind(
+        **named,
+        stream_key="{{ run_id }}",
+        success_color="{{ params.color }}",
+        failure_color="purple",
+        success_auto_dismiss_minutes="5",
+        failure_auto_dismiss_minutes="{{ params.minutes }}",
+        on_failure="{{ params.form }}",
+        start_unseen_failures="{{ params.starts }}",
+        content_state=AlertState(title="{{ run_id }}", message="over"),
+        tags=["{{ run_id }}"],
+        action={"type": "open_url", "title": "Open", "url": "{{ params.url }}"},
+        metadata={"rows": 5},
+    )
+    state = {"type": "{{ params.type }}", "title": "{{ run_id }}", "percentage": "{{ params.done }}"}
+    kind(**named, content_state=state, tags="{{ params.tags }}", metadata={"rows": "{{ params.rows }}"})
+
+
+@pytest.mark.parametrize("options", [{"title": ["x"]}, {"subtitle": 5}])
+def test_a_line_that_is_no_text_is_refused_where_it_is_written(options: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="must be a string"):
+        ActivitySmithStreamOperator(task_id="show", **options)
+
+
+def test_a_notifier_without_a_state_is_refused_where_it_is_written() -> None:
+    with pytest.raises(InvalidRequestError, match="content_state: is required"):
+        ActivitySmithStreamNotifier(content_state=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0, -1, None, "5", timedelta(seconds=5), True])
+@pytest.mark.parametrize("name", ["poll_interval", "patience"])
+def test_seconds_that_are_none_are_refused_where_they_are_written(name: str, value: Any) -> None:
+    if (name, value) == ("patience", 0):
+        return
+    with pytest.raises(ConfigurationError, match=name):
+        ActivitySmithFollowRunOperator(task_id="follow", **{name: value})
