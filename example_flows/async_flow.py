@@ -1,4 +1,4 @@
-"""An async flow with a stream for each of its runs: hooks, and a key made of the flow's and the run's name.
+"""An async flow whose runs end their streams: one line on the flow, as on any other.
 
 python example_flows/async_flow.py [--fail]
 """
@@ -6,10 +6,8 @@ python example_flows/async_flow.py [--fail]
 import asyncio
 import sys
 
-from prefect import Flow, flow, task
-from prefect.client.schemas.objects import FlowRun
+from prefect import flow, task
 
-from activitysmith_integrations.core import stream_key
 from activitysmith_integrations.prefect import end_live_activity_stream_hooks
 
 
@@ -26,11 +24,7 @@ async def transform(rows: list[list[int]], fail: bool) -> int:
     return sum(map(sum, rows))
 
 
-def one_for_each_run(flow: Flow[..., object], flow_run: FlowRun) -> str:
-    return stream_key(flow.name, flow_run.name)
-
-
-@flow(name="async-flow", **end_live_activity_stream_hooks(one_for_each_run))
+@flow(name="async-flow", **end_live_activity_stream_hooks())
 async def async_flow(fail: bool = False) -> int:
     rows = await asyncio.gather(extract("orders"), extract("customers"))
     return await transform(list(rows), fail)

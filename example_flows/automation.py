@@ -1,13 +1,13 @@
-"""Prefect's server ends the stream: no code on the flow, and it works when the flow's machine is gone.
+"""Prefect's server starts and ends the stream: no code on the flow, and it works when the flow's machine is gone.
 
-python example_flows/automation.py [--fail]
+python example_flows/automation.py [--fail], then once with --set-up; further runs are shown in the stream "automation".
 """
 
 import sys
 
 from prefect import flow, task
 
-from activitysmith_integrations.prefect import end_live_activity_stream_automation
+from activitysmith_integrations.prefect import live_activity_automation
 
 
 @task
@@ -28,6 +28,7 @@ def automation(fail: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    # Once for each flow, and again after a change: it updates what is there.
-    end_live_activity_stream_automation("automation")
-    automation(fail="--fail" in sys.argv)
+    if "--set-up" in sys.argv:  # once the server knows the flow, and again after a change: it updates what is there
+        live_activity_automation("automation", "automation")
+    else:
+        automation(fail="--fail" in sys.argv)

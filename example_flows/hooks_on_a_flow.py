@@ -27,7 +27,7 @@ def load(rows: list[int]) -> None:
     print(f"loaded {len(rows)} rows")
 
 
-# The stream's key is the flow's name, so it is "hooks-on-a-flow".
+# Each run has a stream of its own.
 @flow(name="hooks-on-a-flow", **end_live_activity_stream_hooks())
 def hooks_on_a_flow(fail: bool = False) -> None:
     load(transform(extract(), fail))

@@ -24,7 +24,7 @@ def transform(fail: bool) -> None:
 # With a block: client=ActivitySmithCredentials.load("production").get_client()
 @flow(name="live-activity-in-the-body")
 def live_activity_in_the_body(fail: bool = False) -> None:
-    key = stream_key(flow_run.flow_name)
+    key = stream_key(flow_run.flow_name, flow_run.id)
     with LiveActivity(key, title="Orders", steps=["read", "transform"], url=flow_run.ui_url) as activity:
         for number, file in enumerate(FILES):
             time.sleep(0.05)

@@ -6,7 +6,9 @@ known to a server.
 
 from activitysmith_integrations.prefect.automations import (
     aend_live_activity_stream_automation,
+    alive_activity_automation,
     end_live_activity_stream_automation,
+    live_activity_automation,
 )
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, ActivitySmithNotification
 from activitysmith_integrations.prefect.hooks import (
@@ -14,7 +16,6 @@ from activitysmith_integrations.prefect.hooks import (
     end_live_activity_stream_hooks,
     live_activity_hooks,
 )
-from activitysmith_integrations.prefect.progress import live_activity_task_hooks
 from activitysmith_integrations.prefect.tasks import (
     aend_live_activity_stream,
     astream_live_activity,
@@ -27,12 +28,13 @@ __all__ = [
     "ActivitySmithNotification",
     "aend_live_activity_stream",
     "aend_live_activity_stream_automation",
+    "alive_activity_automation",
     "astream_live_activity",
     "end_live_activity_stream",
     "end_live_activity_stream_automation",
     "end_live_activity_stream_hook",
     "end_live_activity_stream_hooks",
+    "live_activity_automation",
     "live_activity_hooks",
-    "live_activity_task_hooks",
     "stream_live_activity",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Self, cast
 
 from prefect.blocks.abstract import CredentialsBlock, NotificationBlock, NotificationError
@@ -11,12 +10,16 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from activitysmith_integrations import core
+from activitysmith_integrations.core.config import resolve_endpoint
+from activitysmith_integrations.core.errors import ConfigurationError, error_text
+from activitysmith_integrations.core.retry import RetryPolicy
 
 # Prefect's pages load it from here, and its test suite asks for a square bitmap of 45 to 1000 pixels.
 _LOGO_URL = "https://github.com/ActivitySmithHQ.png?size=200"
 _DOCUMENTATION_URL = "https://activitysmith.com/docs"
 
-_RETRY = core.RetryPolicy()
+_RETRY = RetryPolicy()
+_CREDENTIALS_RULE = "must be an ActivitySmithCredentials block or its name, not {}"
 
 
 class ActivitySmithCredentials(CredentialsBlock):
@@ -29,7 +32,7 @@ class ActivitySmithCredentials(CredentialsBlock):
         api_key: The API key.
         base_url: Where the API is.
         timeout: Seconds for each step of one attempt.
-        max_retries: Repetitions of one call after its first attempt.
+        max_retries: Repetitions of one call after its first attempt; None for as many as fit.
         max_elapsed: Seconds for a call with all of its repetitions.
 
     Example:
@@ -46,7 +49,7 @@ class ActivitySmithCredentials(CredentialsBlock):
     _block_type_slug = "activitysmith-credentials"
     _logo_url = _LOGO_URL  # type: ignore[assignment]  # a plain string, as every integration writes it
     _documentation_url = _DOCUMENTATION_URL  # type: ignore[assignment]
-    _description = "An ActivitySmith account's API key, to end the Live Activities that show flow runs."
+    _description = "An ActivitySmith account's API key, to show flow runs as Live Activities: start, progress and end."
 
     # Pydantic would quote the fields, the key among them, in its message about a wrong one.
     model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
@@ -62,10 +65,11 @@ class ActivitySmithCredentials(CredentialsBlock):
     timeout: float = Field(
         default=10.0, title="Timeout", description="Seconds for each step of one attempt: connecting, sending, reading."
     )
-    max_retries: int = Field(
+    max_retries: int | None = Field(
         default=_RETRY.max_retries,
         title="Retries",
-        description="How many times a call is repeated on faults that can pass; 0 for never.",
+        description="How many times a call is repeated on faults that can pass; 0 for never, none for as often as the "
+        "seconds in all allow.",
     )
     max_elapsed: float = Field(
         default=_RETRY.max_elapsed,
@@ -78,7 +82,7 @@ class ActivitySmithCredentials(CredentialsBlock):
         self.get_client()
         return self
 
-    def get_client(self, *, retry: core.RetryPolicy | None = None) -> core.ActivitySmithClient:
+    def get_client(self, *, retry: RetryPolicy | None = None) -> core.ActivitySmithClient:
         """A client, which is the caller's to close.
 
         Args:
@@ -86,7 +90,7 @@ class ActivitySmithCredentials(CredentialsBlock):
         """
         return core.ActivitySmithClient(**self._options(retry))
 
-    def get_async_client(self, *, retry: core.RetryPolicy | None = None) -> core.AsyncActivitySmithClient:
+    def get_async_client(self, *, retry: RetryPolicy | None = None) -> core.AsyncActivitySmithClient:
         """A client for asyncio, which is the caller's to close.
 
         Args:
@@ -94,12 +98,12 @@ class ActivitySmithCredentials(CredentialsBlock):
         """
         return core.AsyncActivitySmithClient(**self._options(retry))
 
-    def _options(self, retry: core.RetryPolicy | None) -> dict[str, Any]:
+    def _options(self, retry: RetryPolicy | None) -> dict[str, Any]:
         return {
             "api_key": self.api_key,
             "base_url": self.base_url or None,  # an empty form field is no URL
             "timeout": self.timeout,
-            "retry": retry or core.RetryPolicy(max_retries=self.max_retries, max_elapsed=self.max_elapsed),
+            "retry": retry or RetryPolicy(max_retries=self.max_retries, max_elapsed=self.max_elapsed),
         }
 
 
@@ -156,20 +160,18 @@ class ActivitySmithNotification(NotificationBlock):
                     alert=core.AlertPayload(title=title, body=message),
                 )
         except Exception as error:
-            said = str(error) if isinstance(error, core.ActivitySmithError) else type(error).__name__
             if self._raise_on_failure:
-                raise NotificationError(said) from error
-            self.logger.error("Live Activity stream %r was not ended: %s", self.stream_key, said)
+                raise NotificationError(error_text(error)) from error
+            self.logger.error("Live Activity stream %r was not ended: %s", self.stream_key, error_text(error))
 
 
 def from_environment() -> ActivitySmithCredentials:
     """The account that the environment names.
 
     Raises:
-        InvalidRequestError: ``ACTIVITYSMITH_API_KEY`` is not set, or it or the base URL cannot be used.
+        ConfigurationError: ``ACTIVITYSMITH_API_KEY`` is not set, or it or the base URL cannot be used.
     """
-    core.ActivitySmithClient().close()  # says what is missing
-    return ActivitySmithCredentials(api_key=SecretStr(os.environ["ACTIVITYSMITH_API_KEY"]))
+    return ActivitySmithCredentials(api_key=resolve_endpoint(None, None).api_key)
 
 
 async def resolve(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials:
@@ -180,39 +182,42 @@ async def resolve(credentials: ActivitySmithCredentials | str | None) -> Activit
             environment's.
 
     Raises:
-        InvalidRequestError: None was given, and the environment names none that can be used.
-        ValueError: There is no block of that name, or its values cannot be used.
+        ConfigurationError: None was given, and the environment names none that can be used; or it is something else.
+        ValueError: Prefect's own, where there is no block of that name, or its values cannot be used.
     """
     if credentials is None:
         return from_environment()
     if isinstance(credentials, str):
         slug = ActivitySmithCredentials.get_block_type_slug()
         return await ActivitySmithCredentials.aload(credentials.removeprefix(f"{slug}/"))
+    _check_block(credentials)
     return credentials
 
 
 def resolve_now(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials:
-    """As :func:`resolve`, from sync code, whether or not an event loop runs in its thread."""
+    """:func:`resolve` for sync code, whether or not an event loop runs in its thread."""
     account: Any = run_coro_as_sync(resolve(credentials))
     return cast(ActivitySmithCredentials, account)
 
 
-def by_name(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials | str | None:
-    """A block's name where it has one, so that what keeps it holds no key.
+def name_or_block(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials | str | None:
+    """A block's name where it was saved or loaded, so that what keeps the name holds no key; else the block itself.
 
     Args:
         credentials: The block, its name, or None.
 
     Raises:
-        TypeError: It is something else.
+        ConfigurationError: It is something else.
     """
     if credentials is None or isinstance(credentials, str):
         return credentials
-    if not isinstance(credentials, ActivitySmithCredentials):
-        raise TypeError(
-            f"credentials: must be an ActivitySmithCredentials block or its name, not {type(credentials).__name__}"
-        )
+    _check_block(credentials)
     return _saved_name(credentials) or credentials
+
+
+def _check_block(given: object) -> None:
+    if not isinstance(given, ActivitySmithCredentials):
+        raise ConfigurationError(("credentials", _CREDENTIALS_RULE.format(type(given).__name__)))
 
 
 def _saved_name(block: Block) -> str | None:

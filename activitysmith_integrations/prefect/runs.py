@@ -7,12 +7,13 @@ counted here.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import Flow, Task
@@ -21,39 +22,40 @@ from prefect.context import FlowRunContext
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
 from prefect.utilities.urls import url_for
 
-from activitysmith_integrations import core
+from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.keys import check_stream_key, stream_key
+
+if TYPE_CHECKING:  # a file that defines flows is imported without what only sending needs
+    from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 
 ENGINE = "prefect"
 
-_RESULTS: dict[StateType, core.Result] = {
+_RESULTS: dict[StateType, Result] = {
     StateType.COMPLETED: "succeeded",
     StateType.FAILED: "failed",
     StateType.CRASHED: "crashed",
     StateType.CANCELLING: "cancelled",
     StateType.CANCELLED: "cancelled",
 }
+# What Prefect calls a crash (3.8) although somebody wanted it: a Ctrl-C, in sync and in async code.
+_CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError)
 
 
-def key_or_default(key: str | None, name: str) -> str:
-    """The stream key: the one given, if it is one, or one made of a name.
+def key_or_default(key: str | None, name: str, run_id: UUID) -> str:
+    """The stream key: the one given, or the run's own, so that no run touches another one's stream.
 
     Args:
-        key: What the user gave.
-        name: The flow's name.
+        key: What the user gave, None for the default.
+        name: The name of the flow, or of the task that a hook is on.
+        run_id: The id of its run. Unlike a run's name, it never changes, and every process knows it.
 
     Raises:
-        InvalidRequestError: What was given is none; an empty key, or a template that was not rendered.
+        InvalidRequestError: What was given is no key: empty, or a template that was not rendered.
     """
-    if key is None:
-        return core.stream_key(name)
-    if not isinstance(key, str) or not key.strip() or core.stream_key(key) != key:
-        raise core.InvalidRequestError(
-            ("stream_key", f"{key!r} is not 1 to 255 letters, digits, _ and -; stream_key() makes such a key")
-        )
-    return key
+    return stream_key(name, str(run_id)) if key is None else check_stream_key(key)
 
 
-def result_of(state: State[Any]) -> core.Result | None:
+def result_of(state: State[Any]) -> Result | None:
     """How a run ended; None where it has not.
 
     Args:
@@ -66,7 +68,7 @@ def result_of(state: State[Any]) -> core.Result | None:
 
 def hook_outcome(
     subject: Flow[..., Any] | Task[..., Any], run: FlowRun | TaskRun, state: State[Any]
-) -> core.RunOutcome | None:
+) -> RunOutcome | None:
     """What a state-change hook is told about; None where the run has not ended.
 
     Args:
@@ -77,11 +79,16 @@ def hook_outcome(
     result = result_of(state)
     if result is None:
         return None
+    if isinstance(state.data, _CANCELLATIONS):
+        result = "cancelled"
+    from activitysmith_integrations.core.runs.outcome import RunOutcome
+
     error = _error_in(state) if result != "succeeded" else None
-    return core.RunOutcome(
+    return RunOutcome(
         pipeline=subject.name,
         result=result,
         run=run.name,
+        label=run.name,
         engine=ENGINE,
         failed_step=_failed_task(error) if isinstance(run, FlowRun) else None,
         started_at=run.start_time,
@@ -92,14 +99,16 @@ def hook_outcome(
     )
 
 
-def running_outcome(flow: Flow[..., Any], run: FlowRun) -> core.RunOutcome:
+def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
     """What is known of a flow's run while it goes on; its result stands for none.
 
     Args:
         flow: The flow.
         run: Its run.
     """
-    return core.RunOutcome(flow.name, "succeeded", run=run.name, engine=ENGINE)
+    from activitysmith_integrations.core.runs.outcome import RunOutcome
+
+    return RunOutcome(flow.name, "succeeded", run=run.name, label=run.name, engine=ENGINE)
 
 
 def check_total(total: int | None) -> None:
@@ -112,23 +121,26 @@ def check_total(total: int | None) -> None:
         InvalidRequestError: It is no number of 1 or more.
     """
     if total is not None and (not isinstance(total, int) or isinstance(total, bool) or total < 1):
-        raise core.InvalidRequestError(("total", f"must be a number of 1 or more, not {total!r}"))
+        raise InvalidRequestError(("total", f"must be a number of 1 or more, not {total!r}"))
 
 
-def task_outcome(fallback_name: str, error: BaseException | None) -> core.RunOutcome:
+def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
     """What a task within a flow knows of the flow's run.
 
     Args:
         fallback_name: The pipeline's name outside of a flow.
         error: What went wrong; None for a success.
     """
+    from activitysmith_integrations.core.runs.outcome import RunOutcome
+
     context = FlowRunContext.get()
     flow = context.flow if context else None
     run = context.flow_run if context else None
-    return core.RunOutcome(
+    return RunOutcome(
         pipeline=flow.name if flow else fallback_name,
         result="failed" if error else "succeeded",
         run=run.name if run else None,
+        label=run.name if run else None,
         engine=ENGINE,
         failed_step=_failed_task(error),
         started_at=run.start_time if run else None,
@@ -162,9 +174,10 @@ def run_url(kind: str, run_id: UUID) -> str | None:
 
 
 def _text(error: BaseException) -> str:
+    """What the exception says; nothing where it is one of the user's own that fails to say what it is."""
     try:
         return str(error)
-    except Exception:  # an exception of the user's own, which must not keep a stream from ending
+    except Exception:
         return ""
 
 

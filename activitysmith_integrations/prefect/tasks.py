@@ -6,23 +6,25 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger
 from prefect.runtime import task_run
 
 from activitysmith_integrations import core
-from activitysmith_integrations.prefect import progress
+from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.keys import check_stream_key
+from activitysmith_integrations.core.suggest import check_names
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, resolve, resolve_now
-from activitysmith_integrations.prefect.runs import (
-    check_total,
-    flow_name,
-    flow_run_id,
-    key_or_default,
-    task_outcome,
-)
+from activitysmith_integrations.prefect.runs import check_total, flow_name, flow_run_id, key_or_default, task_outcome
+from activitysmith_integrations.prefect.step_retries import can_pass_within
+
+if TYPE_CHECKING:
+    from activitysmith_integrations.core.models.requests import ActionInput, AlertInput, MetadataInput, StateInput
+    from activitysmith_integrations.core.runs.ending import End, EndResult
 
 # On top of a call's own repetitions: seconds before each of the runs that follow a failed one. The service counts
 # requests by the minute, so where many runs end together the last of them get their turn some minutes later.
@@ -31,49 +33,38 @@ _END_DELAYS: list[float] = [10, 60, 60, 60, 60, 300]
 _STREAM_DELAYS: list[float] = [10, 60]
 _STREAM_WAIT = 60.0
 
-
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
 class StreamOptions(TypedDict, total=False):
-    """What a running stream shows; None as a value means not said.
+    """What a running stream shows. None as a value means not given."""
 
-    Attributes:
-        content_state: A whole state of your own, instead of the picture that the next four make.
-        total: How many steps there are, which makes a bar of segments; without it their count is shown.
-        done: How many of them are complete, 0 by default.
-        title: First line; the flow's name by default.
-        subtitle: Second line.
-        action: A button.
-        secondary_action: A second button, for alert, progress, segmented_progress and value.
-        alert: A notification with sound and banner.
-        tags: Tags beside the engine's name.
-        metadata: Metadata beside engine, pipeline and run.
-        channels: Slugs of the channels whose members see it; the key's scope decides by default.
-    """
-
-    content_state: core.StateInput
+    content_state: StateInput
+    """A whole state of your own, instead of the picture that the next four make."""
     total: int
+    """How many steps there are, which makes a bar of segments; without it their count is shown."""
     done: int
+    """How many of them are complete, 0 by default."""
     title: str
+    """First line; the flow's name by default."""
     subtitle: str
-    action: core.ActionInput
-    secondary_action: core.ActionInput
-    alert: core.AlertInput
+    """Second line."""
+    action: ActionInput
+    """A button."""
+    secondary_action: ActionInput
+    """A second button, for alert, progress, segmented_progress and value."""
+    alert: AlertInput
+    """A notification with sound and banner."""
     tags: Sequence[str]
-    metadata: core.MetadataInput
+    """Tags beside the engine's name."""
+    metadata: MetadataInput
+    """Metadata beside engine, pipeline and run."""
     channels: Sequence[str]
+    """Slugs of the channels whose members see it; the key's scope decides by default."""
 
 
-def _engines_delay(task: Task[..., Any], run: TaskRun) -> float:
-    """Seconds that the engine will wait before the run that follows this failed one; at least so many."""
-    delays: Any = task.retry_delay_seconds
-    if not delays or task.retry_jitter_factor:
-        return 0.0
-    if not isinstance(delays, Sequence):
-        delays = [delays]
-    return float(delays[min(run.run_count, len(delays)) - 1])
+_OTHER_PARAMETERS = ("stream_key", "credentials")
 
 
 def _step(verb: str, delays: list[float], longest_wait: float = math.inf) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
@@ -88,67 +79,94 @@ def _step(verb: str, delays: list[float], longest_wait: float = math.inf) -> Cal
     def run_name() -> str:
         return f"{verb} {task_run.parameters.get('stream_key') or flow_name() or ''}".rstrip()
 
-    async def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-        # Whether another run can help. It waits for what the service asked beyond the engine's delays, which are fixed.
-        error = state.data
-        if not isinstance(error, core.ActivitySmithError):
-            return not isinstance(error, (ValueError, TypeError))
-        asked = error.retry_after or 0.0
-        if not error.retryable or asked > longest_wait:
-            return False
-        await asyncio.sleep(max(0.0, asked - _engines_delay(task, run)))
-        return True
-
     return task(
         task_run_name=run_name,
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=len(delays),
         retry_delay_seconds=delays,
-        retry_condition_fn=can_pass,
+        retry_condition_fn=can_pass_within(longest_wait),
     )
 
 
+def _logger() -> logging.Logger | logging.LoggerAdapter[Any]:
+    """The run's own logger; Prefect's where the function is called outside of any run."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("activitysmith")
+
+
 def _key(stream_key: str | None) -> str:
-    name = flow_name()
-    if stream_key is None and name is None:
-        raise core.InvalidRequestError(("stream_key", "is missing; outside of a flow there is no name to make it of"))
-    return key_or_default(stream_key, name or "")
+    name, run_id = flow_name(), flow_run_id()
+    if stream_key is not None:
+        return check_stream_key(stream_key)
+    if name is None or run_id is None:
+        raise InvalidRequestError(("stream_key", "is missing; outside of a flow there is no run to make it of"))
+    return key_or_default(None, name, run_id)
 
 
-def _plan(stream_key: str | None, error: BaseException | None, options: core.EndOptions) -> tuple[str, dict[str, Any]]:
-    """The stream and the members to end it with. Hooks that keep it moving stop that first."""
+def _plan(stream_key: str | None, error: BaseException | None, options: core.EndOptions) -> tuple[str, End, bool]:
+    """The stream, how it is to end, and whether that needs no request. Hooks that keep it moving stop that first."""
+    from activitysmith_integrations.core.runs.ending import build_end
+    from activitysmith_integrations.core.runs.picture import check_end_options
+    from activitysmith_integrations.prefect import open_runs
+
+    check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"))
     key = _key(stream_key)
-    outcome = progress.stop(flow_run_id(), key, task_outcome(key, error))
-    return key, core.end_request(outcome, options)
+    if error is not None and not isinstance(error, BaseException):
+        raise InvalidRequestError(("error", f"must be the exception that was caught, not {error!r}"))
+    outcome = task_outcome(key, error)
+    follower = open_runs.find(flow_run_id(), key)
+    if follower is None:
+        return key, build_end(outcome, options), False
+    end = build_end(follower.stop(outcome), options)
+    return key, end, follower.was_never_shown and not end.is_failure
 
 
-def _live_plan(stream_key: str | None, options: StreamOptions) -> tuple[str, dict[str, Any]]:
-    """The stream and the members to start or update it with."""
+def _unshown(key: str) -> core.EndStreamResponse:
+    """The answer for a success that was never shown, which costs the account no request."""
+    from activitysmith_integrations.core.runs.ending import missing_stream_response
+    from activitysmith_integrations.core.runs.log_lines import line_of_unshown_end
+
+    _logger().log(*line_of_unshown_end(key))
+    return missing_stream_response(key)
+
+
+def _ended(key: str, end: End, result: EndResult, missing_ok: bool) -> core.EndStreamResponse:
+    """The answer, logged.
+
+    Raises:
+        ActivitySmithError: The stream was not ended.
+    """
+    from activitysmith_integrations.core.runs.log_lines import line_of_end
+
+    _logger().log(*line_of_end(key, end, result))
+    return result.response(key, missing_ok=missing_ok)
+
+
+def _stream_request(stream_key: str | None, options: StreamOptions) -> tuple[str, core.StreamRequest]:
+    """The stream and the request that starts or updates it."""
+    from activitysmith_integrations.core.runs.picture import running_labels, shown_title
+    from activitysmith_integrations.core.runs.progress import Progress
+
+    check_names(options, StreamOptions.__annotations__, other=_OTHER_PARAMETERS, synonyms={"steps": "total"})
     key = _key(stream_key)
-    said: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    total, done = said.pop("total", None), said.pop("done", 0)
-    title, subtitle = said.pop("title", None), said.pop("subtitle", None)
+    chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    total, done = chosen.pop("total", None), chosen.pop("done", 0)
+    title, subtitle = chosen.pop("title", None), chosen.pop("subtitle", None)
     check_total(total)
     run = task_outcome(key, None)
-    shown = core.Progress(core.shown_title(run, {"title": title}), total=total).updated(done, subtitle)
-    beside = core.live_members(run, {"tags": said.get("tags", ()), "metadata": said.get("metadata", {})})
-    return key, {"content_state": shown.state, **said, **beside}
+    shown = Progress(shown_title(run, {"title": title}), total=total, label=run.label).updated(done, subtitle)
+    return key, core.StreamRequest(**{"content_state": shown.state, **chosen, **running_labels(run, chosen)})
 
 
-def _told_live(key: str, answer: core.StreamResponse) -> core.StreamResponse:
+def _streamed(key: str, request: core.StreamRequest, answer: core.StreamResponse) -> core.StreamResponse:
     """The answer, logged."""
-    remarks = [remark for remark in (answer.warning, *(answer.errors or ())) if remark]
-    level = logging.WARNING if remarks or not answer.success else logging.INFO
-    get_run_logger().log(level, " ".join([f"Live Activity stream {key!r}: {answer.operation}.", *remarks]))
+    from activitysmith_integrations.core.runs.log_lines import line_of_update
+
+    _logger().log(*line_of_update(key, request.content_state.to_wire(), answer))
     return answer
-
-
-def _told(key: str, answer: core.EndStreamResponse | core.NotFoundError) -> core.EndStreamResponse:
-    """The answer, logged. A stream that the service does not know counts as ended."""
-    level, line = core.report(key, answer)
-    get_run_logger().log(level, line)
-    return core.nothing_left(key) if isinstance(answer, core.NotFoundError) else answer
 
 
 @_step("stream", _STREAM_DELAYS, _STREAM_WAIT)
@@ -166,17 +184,18 @@ def stream_live_activity(
     that by itself.
 
     Args:
-        stream_key: The stream; made of the flow's name by default.
-        credentials: As there.
+        stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
+        credentials: See :obj:`end_live_activity_stream`.
         options: What it shows; see :class:`~activitysmith_integrations.prefect.tasks.StreamOptions`.
 
     Returns:
         The service's answer.
 
     Raises:
-        InvalidRequestError: The key, an option or the account breaks a rule; nothing was sent.
+        InvalidRequestError: The key or an option breaks a rule; nothing was sent.
+        ConfigurationError: The environment names no account that can be used.
         ActivitySmithError: The stream was neither started nor updated; see its subclasses.
-        ValueError: There is no block of that name.
+        ValueError: Prefect's own, where there is no block of that name.
 
     Examples:
         >>> from prefect import flow
@@ -186,9 +205,9 @@ def stream_live_activity(
         ...     stream_live_activity(total=2, done=1, subtitle="loading")
         ...     end_live_activity_stream()
     """
-    key, members = _live_plan(stream_key, options)
+    key, request = _stream_request(stream_key, options)
     with resolve_now(credentials).get_client() as client:
-        return _told_live(key, client.stream(key, **members))
+        return _streamed(key, request, client.send(key, request))
 
 
 @_step("stream", _STREAM_DELAYS, _STREAM_WAIT)
@@ -198,11 +217,11 @@ async def astream_live_activity(
     credentials: ActivitySmithCredentials | str | None = None,
     **options: Unpack[StreamOptions],
 ) -> core.StreamResponse:
-    """As :obj:`stream_live_activity`, for async flows: same arguments, same meanings, same errors."""
-    key, members = _live_plan(stream_key, options)
+    """:obj:`stream_live_activity` for async flows: the same arguments, meanings and errors."""
+    key, request = _stream_request(stream_key, options)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
-        return _told_live(key, await client.stream(key, **members))
+        return _streamed(key, request, await client.send(key, request))
 
 
 @_step("end stream", _END_DELAYS)
@@ -221,20 +240,22 @@ def end_live_activity_stream(
     still from then on.
 
     Args:
-        stream_key: The stream; made of the flow's name by default.
+        stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
         credentials: The block, its name, or None for the environment's key (``ACTIVITYSMITH_API_KEY``). Give a
             key in no other way: Prefect shows a flow's parameters in clear.
         error: What made the run fail, so that a failure is shown; a success by default.
-        missing_ok: Whether a stream that the service never knew counts as ended.
+        missing_ok: Whether a stream that the service never knew counts as ended. A failure is shown in any case,
+            unless ``start_unseen_failures=False`` is among the options.
         options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.
 
     Returns:
         The service's answer. ``ignored`` where nothing was left to end.
 
     Raises:
-        InvalidRequestError: The key, an option or the account breaks a rule; nothing was sent.
+        InvalidRequestError: The key or an option breaks a rule; nothing was sent.
+        ConfigurationError: The environment names no account that can be used.
         ActivitySmithError: The stream was not ended; see its subclasses.
-        ValueError: There is no block of that name.
+        ValueError: Prefect's own, where there is no block of that name.
 
     Examples:
         >>> from prefect import flow
@@ -242,14 +263,13 @@ def end_live_activity_stream(
         ... def nightly_etl():
         ...     end_live_activity_stream()
     """
-    key, members = _plan(stream_key, error, options)
+    from activitysmith_integrations.core.runs.ending import end_stream
+
+    key, end, is_unshown = _plan(stream_key, error, options)
+    if is_unshown and missing_ok:
+        return _unshown(key)
     with resolve_now(credentials).get_client() as client:
-        try:
-            return _told(key, client.end_stream(key, **members))
-        except core.NotFoundError as missing:
-            if not (missing_ok and missing.from_service):
-                raise
-            return _told(key, missing)
+        return _ended(key, end, end_stream(client, key, end), missing_ok)
 
 
 @_step("end stream", _END_DELAYS)
@@ -261,13 +281,12 @@ async def aend_live_activity_stream(
     missing_ok: bool = True,
     **options: Unpack[core.EndOptions],
 ) -> core.EndStreamResponse:
-    """As :obj:`end_live_activity_stream`, for async flows: same arguments, same meanings, same errors."""
-    key, members = await asyncio.to_thread(_plan, stream_key, error, options)
+    """:obj:`end_live_activity_stream` for async flows: the same arguments, meanings and errors."""
+    from activitysmith_integrations.core.runs.ending import async_end_stream
+
+    key, end, is_unshown = await asyncio.to_thread(_plan, stream_key, error, options)
+    if is_unshown and missing_ok:
+        return _unshown(key)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
-        try:
-            return _told(key, await client.end_stream(key, **members))
-        except core.NotFoundError as missing:
-            if not (missing_ok and missing.from_service):
-                raise
-            return _told(key, missing)
+        return _ended(key, end, await async_end_stream(client, key, end), missing_ok)

@@ -20,13 +20,14 @@ from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
     aend_live_activity_stream,
     aend_live_activity_stream_automation,
+    alive_activity_automation,
     astream_live_activity,
     end_live_activity_stream,
     end_live_activity_stream_automation,
     end_live_activity_stream_hook,
     end_live_activity_stream_hooks,
+    live_activity_automation,
     live_activity_hooks,
-    live_activity_task_hooks,
     stream_live_activity,
 )
 
@@ -45,18 +46,20 @@ def nightly() -> int:
     return load()
 
 
-@flow(on_failure=[end_live_activity_stream_hook(lambda flow, run: stream_key(flow.name, run.name))])
+@flow(on_failure=[end_live_activity_stream_hook(lambda flow, run: stream_key(flow.name, run.parameters["day"]))])
 async def nightly_too() -> None:
     assert_type(await aend_live_activity_stream(error=ValueError("x"), tags=["a"]), EndStreamResponse)
 
 
-@task(**live_activity_task_hooks())
+@task
 def counted() -> int:
     return 7
 
 
 @flow(
-    **live_activity_hooks("nightly", total=200, credentials="production", title="Nightly", hooks={"on_running": [mine]})
+    **live_activity_hooks(
+        "nightly", total=200, credentials="production", patience=60, title="Nightly", hooks={"on_running": [mine]}
+    )
 )
 async def live() -> None:
     counted()
@@ -70,14 +73,17 @@ def right(credentials: ActivitySmithCredentials) -> None:
     with LiveActivity("nightly", steps=2, client=credentials.get_client()) as activity:
         activity.advance()
     lost = timedelta(hours=1)
-    assert_type(end_live_activity_stream_automation("nightly", lost_after=lost), list[Automation])
+    assert_type(end_live_activity_stream_automation("nightly", "nightly", lost_after=lost), list[Automation])
 
 
 async def right_too() -> None:
-    assert_type(await aend_live_activity_stream_automation("nightly", results=["crashed"]), list[Automation])
+    assert_type(await alive_activity_automation("nightly", "nightly", title="Nightly"), list[Automation])
+    assert_type(await aend_live_activity_stream_automation("nightly", "nightly", results=["crashed"]), list[Automation])
 
 
 def wrong() -> None:
+    end_live_activity_stream_automation("nightly")  # type: ignore[call-arg]
+    live_activity_automation(nightly, "nightly")  # type: ignore[arg-type]
     end_live_activity_stream(stream_keys="nightly")  # type: ignore[call-overload]
     end_live_activity_stream("nightly", on_success="alert")  # type: ignore[call-overload]
     end_live_activity_stream_hook("nightly", colour="red")  # type: ignore[call-arg]
@@ -85,5 +91,5 @@ def wrong() -> None:
     live_activity_hooks(total="all")  # type: ignore[arg-type]
     end_live_activity_stream_hooks(7)  # type: ignore[arg-type]
     end_live_activity_stream_hooks(on_failure="banner")  # type: ignore[arg-type]
-    end_live_activity_stream_automation("nightly", results=["over"])  # type: ignore[list-item]
-    end_live_activity_stream_automation("nightly", lost_after=60)  # type: ignore[arg-type]
+    end_live_activity_stream_automation("nightly", "nightly", results=["over"])  # type: ignore[list-item]
+    end_live_activity_stream_automation("nightly", "nightly", lost_after=60)  # type: ignore[arg-type]

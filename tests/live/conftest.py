@@ -28,11 +28,7 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
         shutil.copy(source, dags)
     (dags / "readme.py").write_text(readme.code()["Quick start: Airflow"])
     variables = {"AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT": connection(sandbox.base_url, KEY)}
-    deployment = Airflow(home, dags, variables)
-    try:
-        deployment.start()
+    with Airflow(home, dags, variables) as deployment:
         # Quoted as the CLI wants it: the key as the password of a connection in the database.
         deployment.cli("connections", "add", "in_database", "--conn-json", connection(sandbox.base_url, KEY))
         yield deployment
-    finally:
-        deployment.stop()

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow, flow, serve, task
+from prefect import Flow, flow, serve, suspend_flow_run, task
+from prefect.cache_policies import INPUTS, RUN_ID
 from prefect.deployments.runner import RunnerDeployment
+from prefect.states import Cancelled
 
 from activitysmith_integrations.prefect import (
     end_live_activity_stream_hook,
@@ -150,14 +152,21 @@ def work(stream: str, how: str, tasks: int) -> None:
     step.map(range(tasks), how).wait()
 
 
-@flow(name="live-moving", **live_activity_hooks(named_without_again, total=200, credentials="busy"))
+@task
+def slow_step() -> None:
+    time.sleep(1)
+
+
+@flow(name="live-moving", **live_activity_hooks(named_without_again, total=12, credentials="busy"))
 def moving(stream: str, how: str = "succeed") -> None:
-    work(stream, how, 200)
+    for _ in range(12):
+        slow_step()
 
 
 @flow(name="live-uncounted", **live_activity_hooks(named_without_again, credentials="busy"))
 def uncounted(stream: str, how: str = "succeed") -> None:
-    work(stream, how, 200)
+    for _ in range(12):
+        slow_step()
 
 
 @flow(name="live-short", **live_activity_hooks(named_without_again, total=20, credentials="busy"))
@@ -171,7 +180,44 @@ def doomed(stream: str, how: str = "succeed") -> None:
         step(number, how)
 
 
-FLOWS = (job, async_job, recovering, too_slow, parent, mapped, unhooked)
+# Runs that have a stream of their own by default.
+
+
+@task
+def wait(how: str) -> None:
+    match how:
+        case "long":
+            time.sleep(5)
+        case "fail":
+            raise RuntimeError("the warehouse is full")
+        case "quiet" | "wait":
+            while not Path(os.environ["LIVE_DIRECTORY"], "go-on").exists():
+                time.sleep(0.1)
+
+
+@task(persist_result=True, cache_policy=INPUTS + RUN_ID)
+def part(number: int) -> None: ...
+
+
+@flow(name="live-own", persist_result=True, **live_activity_hooks(total=4, credentials="live"))
+def own(stream: str, how: str = "succeed") -> Any:
+    part(1)
+    part(2)
+    match how:
+        case "suspend":
+            time.sleep(3)  # so that the two are shown
+            suspend_flow_run(timeout=600, key="once")
+        case "cancelled":
+            return Cancelled()
+        case "quiet":  # nothing that this run does itself is logged, so that a broken console is met by Prefect's hooks
+            while not Path(os.environ["LIVE_DIRECTORY"], "go-on").exists():
+                time.sleep(0.1)
+            return None
+    wait(how)
+    return None
+
+
+FLOWS = (own, job, async_job, recovering, too_slow, parent, mapped, unhooked)
 MOVING_FLOWS = (moving, uncounted, short, doomed)
 
 

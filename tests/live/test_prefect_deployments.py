@@ -6,6 +6,7 @@ The runs of all tests start together, since each takes seconds to be picked up; 
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ import pytest
 
 pytest.importorskip("prefect")
 
-from live.prefect_server import Processes, eventually, prefect_processes
+from support.prefect import Prefect
+from support.processes import eventually
 from support.sandbox import KEY, Sandbox, running_sandbox
+
+from activitysmith_integrations.core import stream_key
 
 FLOWS = str(Path(__file__).with_name("prefect_flows.py"))
 
@@ -35,7 +39,7 @@ class Case(NamedTuple):
 CASES = {
     "success": Case("live-job", "succeed", "COMPLETED", "succeeded", ""),
     "failure": Case("live-job", "fail", "FAILED", "failed", "load failed after "),
-    "timeout": Case("live-too-slow", "", "FAILED", "timed_out", "Timed out after 1 s"),
+    "timeout": Case("live-too-slow", "", "FAILED", "timed_out", "Timed out after "),
     "recovery": Case("live-recovering", "", "COMPLETED", "succeeded", ""),
     "sigterm": Case("live-job", "sigterm", "CRASHED", "crashed", "load crashed"),
     "sigkill": Case("live-job", "sigkill", "CRASHED", "crashed", "Crashed"),
@@ -56,9 +60,12 @@ ActivitySmithCredentials(api_key={KEY!r}, base_url=sys.argv[1]).save(sys.argv[2]
 AUTOMATE = """
 import sys
 from datetime import timedelta
-from activitysmith_integrations.prefect import end_live_activity_stream_automation
+from prefect import get_client
+from activitysmith_integrations.prefect import live_activity_automation
+with get_client(sync_client=True) as client:
+    client.create_flow_from_name("live-unhooked")
 lost_after = timedelta(seconds=int(sys.argv[1])) if sys.argv[1:] else None
-end_live_activity_stream_automation("live-unhooked", "unhooked", credentials="live", lost_after=lost_after)
+live_activity_automation("live-unhooked", "unhooked", credentials="live", lost_after=lost_after)
 """
 
 
@@ -69,21 +76,19 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def processes(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    with prefect_processes(
-        tmp_path_factory.mktemp("prefect"), {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-    ) as processes:
+def processes(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    with Prefect(tmp_path_factory.mktemp("prefect"), {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}) as processes:
         processes.run("save-block", "-c", SAVE_BLOCK, sandbox.base_url, "live")
         yield processes
 
 
 @pytest.fixture(scope="module")
-def run_ids(processes: Processes, sandbox: Sandbox) -> dict[tuple[str, str], str]:
+def run_ids(processes: Prefect, sandbox: Sandbox) -> dict[tuple[str, str], str]:
     """One run of every case on every host, all started."""
     for host in HOSTS:
         sandbox.start(*(f"{host}-{name}" for name in CASES), f"{host}-subflow-child")
         sandbox.start(*(f"{host}-mapped-{number}" for number in range(3)))
-    processes.start("serve", FLOWS, "serve")
+    processes.python("serve", FLOWS, "serve")
     make_worker(processes, "worker")
     ids = {}
     for name, case in CASES.items():
@@ -97,14 +102,14 @@ def run_ids(processes: Processes, sandbox: Sandbox) -> dict[tuple[str, str], str
     return ids
 
 
-def make_worker(processes: Processes, pool: str) -> "subprocess.Popen[bytes]":
+def make_worker(processes: Prefect, pool: str) -> "subprocess.Popen[bytes]":
     """A work pool, the flows deployed to it, and its worker."""
     processes.run(f"pool-{pool}", "-m", "prefect", "work-pool", "create", pool, "--type", "process")
     processes.run(f"deploy-{pool}", FLOWS, "deploy", pool)
-    return processes.start(pool, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", "4")
+    return processes.python(pool, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", "4")
 
 
-def final_state(processes: Processes, run_id: str) -> Any:
+def final_state(processes: Prefect, run_id: str) -> Any:
     def look() -> Any:
         state = processes.state(run_id)
         return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
@@ -115,7 +120,7 @@ def final_state(processes: Processes, run_id: str) -> Any:
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_ends_its_stream_once_and_right(
-    host: str, name: str, processes: Processes, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
+    host: str, name: str, processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
 ) -> None:
     case, run_id, stream = CASES[name], run_ids[host, name], f"{host}-{name}"
     assert final_state(processes, run_id)["type"] == case.state
@@ -124,7 +129,7 @@ def test_a_run_ends_its_stream_once_and_right(
     assert end["metadata"]["result"] == case.result
     assert end["content_state"].get("message", "").startswith(case.message)
     assert ("action" in end) == (case.result != "succeeded")
-    line = f"Ended Live Activity stream '{stream}'."
+    line = f"Ended Live Activity stream '{stream}' as {case.result.replace('_', ' ')}."
     if case.how == "sigterm":  # Prefect lets such a process die with the lines that it has not yet sent
         assert line in processes.output(host)
     else:
@@ -134,7 +139,7 @@ def test_a_run_ends_its_stream_once_and_right(
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_subflow_and_mapped_tasks_end_streams_of_their_own(
-    host: str, processes: Processes, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
+    host: str, processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
 ) -> None:
     for name in ("subflow", "mapped"):
         final_state(processes, run_ids[host, name])
@@ -144,9 +149,9 @@ def test_a_subflow_and_mapped_tasks_end_streams_of_their_own(
     assert results == [["succeeded"], ["failed"], ["succeeded"]]
 
 
-def test_a_served_flow_that_is_pickled_for_each_run_ends_its_stream(processes: Processes, sandbox: Sandbox) -> None:
+def test_a_served_flow_that_is_pickled_for_each_run_ends_its_stream(processes: Prefect, sandbox: Sandbox) -> None:
     sandbox.start("pickled")
-    server = processes.start("serve-one", FLOWS, "serve-one")
+    server = processes.python("serve-one", FLOWS, "serve-one")
     run_id = processes.create_run("live-job/serve-one", stream="pickled", how="sigkill")
     assert final_state(processes, run_id)["type"] == "CRASHED"
     (end,) = eventually(lambda: sandbox.ends("pickled"), "the end of the stream")
@@ -158,7 +163,7 @@ def test_a_served_flow_that_is_pickled_for_each_run_ends_its_stream(processes: P
 
 
 @pytest.fixture(scope="module")
-def busy(processes: Processes) -> Iterator[Sandbox]:
+def busy(processes: Prefect) -> Iterator[Sandbox]:
     """A service that shows four Live Activities at once and no more, as the real one does."""
     with running_sandbox() as sandbox:
         sandbox.limit(max_concurrent=4)
@@ -178,9 +183,9 @@ MOVING = {
 
 
 @pytest.fixture(scope="module")
-def moving_ids(processes: Processes, busy: Sandbox) -> dict[str, str]:
+def moving_ids(processes: Prefect, busy: Sandbox) -> dict[str, str]:
     """One run of every case, all started."""
-    processes.start("serve-moving", FLOWS, "serve-moving")
+    processes.python("serve-moving", FLOWS, "serve-moving")
     ids = {
         name: processes.create_run(f"{case.flow}/moving", stream=name, how=case.how) for name, case in MOVING.items()
     }
@@ -200,7 +205,7 @@ def one_life(story: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[st
 
 @pytest.mark.parametrize("name", MOVING)
 def test_a_run_is_shown_from_its_first_task_to_its_last(
-    name: str, processes: Processes, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
+    name: str, processes: Prefect, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
 ) -> None:
     case = MOVING[name]
     service = sandbox if case.flow == "live-doomed" else busy
@@ -216,16 +221,18 @@ def test_a_run_is_shown_from_its_first_task_to_its_last(
         return
     steps = [state["current_step"] for state in shown]
     assert steps == sorted(steps)
-    assert name != "moving" or steps[-1] > 0
+    assert name != "moving" or steps[-1] > 1
     # Work this short can be over before its failure is shown, but never is anything else.
-    reds = {state["subtitle"] for state in shown if "step_color" in state}
+    reds = {state["subtitle"].partition(" · ")[2] for state in shown if "step_color" in state}
     assert reds <= ({"step failed"} if case.how == "fail" else set())
     if case.result == "succeeded":
         assert (end["content_state"]["current_step"], end["content_state"]["number_of_steps"]) == (10, 10)
+    if case.how == "fail":
+        assert end["content_state"]["subtitle"].endswith(", 1 task failed")
 
 
 def test_another_run_starts_and_ends_the_stream_again(
-    processes: Processes, busy: Sandbox, moving_ids: dict[str, str]
+    processes: Prefect, busy: Sandbox, moving_ids: dict[str, str]
 ) -> None:
     final_state(processes, moving_ids["middle"])
     eventually(lambda: busy.ends("middle"), "the end of the first run")
@@ -237,13 +244,66 @@ def test_another_run_starts_and_ends_the_stream_again(
 
 
 def test_nothing_arrived_after_the_ends(
-    processes: Processes, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
+    processes: Prefect, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
 ) -> None:
     for name, run_id in moving_ids.items():
         final_state(processes, run_id)
         story = (sandbox if MOVING[name].flow == "live-doomed" else busy).story(name)
         assert story[-1]["method"] == "DELETE"
     assert busy.living() == []
+
+
+# One run, one stream
+
+OWN = {
+    "long": ("COMPLETED", "succeeded"),
+    "short": ("COMPLETED", "succeeded"),
+    "fail": ("FAILED", "failed"),
+    "cancelled": ("CANCELLED", "cancelled"),
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_runs_of_one_flow_that_overlap_have_a_life_each(
+    host: str, processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
+) -> None:
+    ids = {how: processes.create_run(f"live-own/{host}", stream=f"{host}-own-{how}", how=how) for how in OWN}
+    for how, (state, result) in OWN.items():
+        assert final_state(processes, ids[how])["type"] == state
+        key = stream_key("live-own", ids[how])
+        eventually(lambda: sandbox.ends(key), f"the end of {key}")  # noqa: B023 - called at once
+        _, end = one_life(sandbox.story(key))
+        assert end["metadata"]["result"] == result
+
+
+def test_a_run_that_is_suspended_goes_on_where_it_was(
+    processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
+) -> None:
+    run_id = processes.create_run("live-own/serve", stream="own-suspended", how="suspend")
+    eventually(lambda: processes.state(run_id)["name"] == "Suspended", "the run to be suspended", seconds=120)
+    key = stream_key("live-own", run_id)
+    eventually(lambda: sandbox.story(key)[-1]["body"]["content_state"]["current_step"] == 2, "its two tasks")
+    assert key in sandbox.living()
+    processes.api.post(f"flow_runs/{run_id}/resume").raise_for_status()
+    assert final_state(processes, run_id)["type"] == "COMPLETED"
+    eventually(lambda: sandbox.ends(key), "the end of the stream")
+    story = sandbox.story(key)
+    assert [request["operation"] for request in story].count("started") == 1
+    steps = [request["body"]["content_state"]["current_step"] for request in story]
+    assert steps == sorted(steps)
+
+
+def test_runs_whose_worker_is_killed_end_their_streams(processes: Prefect, sandbox: Sandbox) -> None:
+    worker = make_worker(processes, "killed")
+    ids = [processes.create_run("live-own/killed", stream=f"killed-{how}", how=how) for how in ("quiet", "wait")]
+    keys = [stream_key("live-own", run_id) for run_id in ids]
+    for key in keys:
+        eventually(lambda: sandbox.story(key), "the stream to start", seconds=120)  # noqa: B023 - called at once
+    os.kill(worker.pid, signal.SIGKILL)
+    (processes.directory / "go-on").touch()
+    for key in keys:
+        eventually(lambda: sandbox.ends(key), f"the end of {key}", seconds=120)  # noqa: B023 - called at once
+        one_life(sandbox.story(key))
 
 
 # The service is at fault
@@ -259,9 +319,9 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def timed(processes: Processes, sandbox: Sandbox) -> dict[str, tuple[str, float]]:
+def timed(processes: Prefect, sandbox: Sandbox) -> dict[str, tuple[str, float]]:
     for stream, fault in FAULTS.items():
-        sandbox.misbehave(times=99, stream_key=stream, **fault)
+        sandbox.inject_fault(times=99, stream_key=stream, **fault)
     environment = {"ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": sandbox.base_url}
     processes.run("time", FLOWS, "time", *FAULTS, **environment)
     timed: dict[str, tuple[str, float]] = json.loads((processes.directory / "timed.json").read_text())
@@ -270,12 +330,12 @@ def timed(processes: Processes, sandbox: Sandbox) -> dict[str, tuple[str, float]
 
 @pytest.mark.parametrize("stream", FAULTS)
 def test_a_fault_of_the_service_changes_no_run_and_takes_no_hook_beyond_its_time(
-    stream: str, processes: Processes, sandbox: Sandbox, timed: dict[str, tuple[str, float]]
+    stream: str, processes: Prefect, sandbox: Sandbox, timed: dict[str, tuple[str, float]]
 ) -> None:
     state, seconds = timed[stream]
     assert state == "COMPLETED"
-    assert seconds < 10
-    assert f"Live Activity stream '{stream}' was not ended" in processes.output("time")
+    assert seconds < 11
+    assert re.search(rf"'{stream}' (was not|may not have been) ended", processes.output("time"))
     assert [request for request in sandbox.requests() if request["stream_key"] == stream]
 
 
@@ -283,26 +343,25 @@ def test_a_fault_of_the_service_changes_no_run_and_takes_no_hook_beyond_its_time
 
 
 @pytest.fixture(scope="module")
-def automation(processes: Processes) -> None:
+def automation(processes: Prefect) -> None:
     processes.run("automate", "-c", AUTOMATE)
 
 
 @pytest.mark.usefixtures("automation")
-def test_the_server_ends_the_stream_of_a_run_that_completes(processes: Processes, sandbox: Sandbox) -> None:
-    sandbox.start("unhooked")
+def test_the_server_shows_a_run_from_its_start_to_its_end(processes: Prefect, sandbox: Sandbox) -> None:
     processes.run("complete", FLOWS, "run", "complete", "succeed")
     (end,) = eventually(lambda: sandbox.ends("unhooked"), "the server to end the stream")
     assert end["content_state"]["title"] == "live-unhooked"
     assert end["metadata"]["result"] == "succeeded"
     (run,) = [run for run in processes.runs_of("live-unhooked") if run["parameters"]["stream"] == "complete"]
     assert end["metadata"]["run"] == run["name"]
+    assert [request["operation"] for request in sandbox.story("unhooked")] == ["started", "ended"]
 
 
 @pytest.mark.usefixtures("automation")
-def test_the_server_ends_the_stream_of_a_plain_script_that_is_cancelled(processes: Processes, sandbox: Sandbox) -> None:
-    sandbox.start("unhooked")
+def test_the_server_ends_the_stream_of_a_plain_script_that_is_cancelled(processes: Prefect, sandbox: Sandbox) -> None:
     before = len(sandbox.ends("unhooked"))
-    script = processes.start("cancelled", FLOWS, "run", "script", "sleep")
+    script = processes.python("cancelled", FLOWS, "run", "script", "sleep")
     eventually((processes.directory / "script").exists, "the script to start")
     (run,) = [run for run in processes.runs_of("live-unhooked") if run["parameters"]["stream"] == "script"]
     processes.cancel(run["id"])
@@ -312,8 +371,24 @@ def test_the_server_ends_the_stream_of_a_plain_script_that_is_cancelled(processe
 
 
 @pytest.mark.usefixtures("automation")
+def test_a_run_that_never_started_does_not_end_the_stream_of_the_one_that_goes_on(
+    processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
+) -> None:
+    running = processes.create_run("live-unhooked/serve", stream="goes-on", how="sleep")
+    eventually((processes.directory / "goes-on").exists, "the run to start", seconds=180)
+    before = len(sandbox.ends("unhooked"))
+    late = processes.create_run("live-unhooked/serve", late=True, stream="never", how="succeed")
+    processes.cancel(late)
+    eventually(lambda: processes.state(late)["type"] == "CANCELLED", "the late run to be cancelled")
+    processes.cancel(running)
+    ends = eventually(lambda: sandbox.ends("unhooked")[before:], "the server to end the stream")
+    (run,) = [run for run in processes.runs_of("live-unhooked") if run["id"] == running]
+    assert {end["metadata"]["run"] for end in ends} == {run["name"]}
+
+
+@pytest.mark.usefixtures("automation")
 def test_the_server_ends_the_stream_of_a_run_that_was_killed_with_its_worker(
-    processes: Processes, sandbox: Sandbox
+    processes: Prefect, sandbox: Sandbox
 ) -> None:
     # Only now: the first sign of life of a run as short as those above can come in after its end (Prefect 3.8).
     processes.run("automate-lost", "-c", AUTOMATE, "40")
@@ -323,7 +398,6 @@ def test_the_server_ends_the_stream_of_a_run_that_was_killed_with_its_worker(
     eventually(started.exists, "the run to start")
     # Who dies before that was never alive, as far as the server knows.
     eventually(lambda: processes.heard_of(run_id), "the run's first sign of life")
-    sandbox.start("unhooked")
     before = len(sandbox.ends("unhooked"))
     os.killpg(worker.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):  # it may have gone with its worker
@@ -333,7 +407,7 @@ def test_the_server_ends_the_stream_of_a_run_that_was_killed_with_its_worker(
     assert processes.state(run_id)["type"] == "RUNNING"  # nobody has told the server
 
 
-def test_the_server_has_none_of_our_code(processes: Processes) -> None:
+def test_the_server_has_none_of_our_code(processes: Prefect) -> None:
     assert "Failed to load collection 'activitysmith_integrations'" in processes.output("server")
 
 
@@ -341,7 +415,7 @@ def test_the_server_has_none_of_our_code(processes: Processes) -> None:
 
 
 def test_the_api_key_is_in_no_log_answer_parameter_or_result(
-    processes: Processes, run_ids: dict[tuple[str, str], str]
+    processes: Prefect, run_ids: dict[tuple[str, str], str]
 ) -> None:
     for run_id in run_ids.values():
         final_state(processes, run_id)

@@ -45,7 +45,7 @@ def one_sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """An empty sandbox, and an environment that leads to it."""
-    one_sandbox.behave()
+    one_sandbox.reset()
     monkeypatch.setenv("ACTIVITYSMITH_API_KEY", KEY)
     monkeypatch.setenv("ACTIVITYSMITH_BASE_URL", one_sandbox.base_url)
     return one_sandbox
@@ -54,7 +54,10 @@ def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
     """A Prefect server for the whole session: it takes half a minute to start."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    # A flow run that gives signs of life takes a second to end, since the thread that gives them sleeps.
+    silent = temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with prefect_test_harness(server_startup_timeout=120), silent:
         yield

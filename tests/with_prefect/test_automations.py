@@ -1,21 +1,28 @@
 import asyncio
 import json
 from datetime import timedelta
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
 
 pytest.importorskip("prefect")
 
+from prefect import flow, get_client
 from prefect.automations import Automation
 from prefect.blocks.webhook import Webhook
+from prefect.client.schemas.objects import StateType
 from prefect.server.utilities.user_templates import render_user_template_sync, validate_user_template
 from prefect.settings import PREFECT_UI_URL, temporary_settings
 from pydantic import SecretStr
 from support.sandbox import KEY
 
-from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError
-from activitysmith_integrations.prefect import ActivitySmithCredentials, end_live_activity_stream_automation
+from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError, StreamRequest
+from activitysmith_integrations.prefect import (
+    ActivitySmithCredentials,
+    end_live_activity_stream_automation,
+    live_activity_automation,
+)
 
 NASTY = 'quick "fox"\n{{ 7 * 7 }} {% raw %} </script> \\ \N{FIRE}'
 
@@ -24,6 +31,17 @@ NASTY = 'quick "fox"\n{{ 7 * 7 }} {% raw %} </script> \\ \N{FIRE}'
 def account(monkeypatch: pytest.MonkeyPatch) -> ActivitySmithCredentials:
     monkeypatch.delenv("ACTIVITYSMITH_BASE_URL", raising=False)
     return ActivitySmithCredentials(api_key=SecretStr(KEY))
+
+
+@flow(name="nightly")
+def nightly() -> None: ...
+
+
+@pytest.fixture(scope="module")
+def known(server: None) -> None:
+    """The server knows the flow and a deployment of it."""
+    with get_client(sync_client=True) as client:
+        client.create_deployment(client.create_flow(nightly), "prod")
 
 
 def saved(name: str) -> Automation:
@@ -45,15 +63,16 @@ def rendered(automation: Automation, state: str, name: str | None = None, messag
         "prefect.state-name": name or state.title(),
         "prefect.state-type": state,
     }
-    body: dict[str, Any] = json.loads(render_user_template_sync(payload, {"event": {"resource": resource}}))
-    EndStreamRequest(**body)
+    context = {"event": {"resource": resource}, "flow_run": {"state_type": state}}
+    body: dict[str, Any] = json.loads(render_user_template_sync(payload, context))
+    (StreamRequest if state == "RUNNING" else EndStreamRequest)(**body)
     return body
 
 
 def test_one_call_makes_a_block_and_an_automation_that_the_server_needs_no_code_for(
-    account: ActivitySmithCredentials, server: None
+    account: ActivitySmithCredentials, known: None
 ) -> None:
-    (automation,) = end_live_activity_stream_automation("Nightly_ETL", credentials=account)
+    (automation,) = end_live_activity_stream_automation("nightly", "Nightly_ETL", credentials=account)
     there = saved(automation.name)
     webhook = saved_webhook("end-live-activity-stream-nightly-etl-17f93da6")
     assert there.id == automation.id
@@ -67,10 +86,10 @@ def test_one_call_makes_a_block_and_an_automation_that_the_server_needs_no_code_
     assert KEY not in there.model_dump_json()
 
 
-def test_a_second_call_updates_both(account: ActivitySmithCredentials, server: None) -> None:
-    (first,) = end_live_activity_stream_automation("twice", credentials=account)
+def test_a_second_call_updates_both(account: ActivitySmithCredentials, known: None) -> None:
+    (first,) = end_live_activity_stream_automation("nightly", "twice", credentials=account)
     moved = ActivitySmithCredentials(api_key=SecretStr("ask_other"), base_url="https://other.example/api")
-    (second,) = end_live_activity_stream_automation("twice", credentials=moved, title="Twice")
+    (second,) = end_live_activity_stream_automation("nightly", "twice", credentials=moved, title="Twice")
     assert first.id == second.id
     there = saved(second.name)
     assert rendered(there, "COMPLETED")["content_state"]["title"] == "Twice"
@@ -90,10 +109,10 @@ def test_a_second_call_updates_both(account: ActivitySmithCredentials, server: N
     ],
 )
 def test_every_end_of_a_run_has_its_picture_whatever_the_names(
-    account: ActivitySmithCredentials, server: None, state: str, name: str | None, result: str
+    account: ActivitySmithCredentials, known: None, state: str, name: str | None, result: str
 ) -> None:
     with temporary_settings({PREFECT_UI_URL: "https://prefect.example"}):
-        (automation,) = end_live_activity_stream_automation("nightly", credentials=account, title=NASTY)
+        (automation,) = end_live_activity_stream_automation("nightly", "nightly", credentials=account, title=NASTY)
     body = rendered(automation, state, name)
     assert body["metadata"] == {"engine": "prefect", "pipeline": "nightly", "run": NASTY, "result": result}
     assert "{{ 7 * 7 }} {% raw %}" in body["content_state"]["title"]
@@ -102,27 +121,35 @@ def test_every_end_of_a_run_has_its_picture_whatever_the_names(
         assert body["action"]["url"].endswith("/runs/flow-run/5c1a0f4e-9d3c-4a55-9c7e-0d6f0a4b1f11")
 
 
-def test_the_error_is_shown_when_asked_for(account: ActivitySmithCredentials, server: None) -> None:
-    (automation,) = end_live_activity_stream_automation("nightly", credentials=account, include_error=True)
+def test_the_error_is_shown_when_asked_for(account: ActivitySmithCredentials, known: None) -> None:
+    (automation,) = end_live_activity_stream_automation("nightly", "nightly", credentials=account, include_error=True)
     body = rendered(automation, "FAILED", message=NASTY * 20)
     assert body["content_state"]["message"] == f"Failed: {(NASTY * 20)[:120]}"
 
 
-def test_a_deployments_runs_are_told_from_the_flows_other_runs(account: ActivitySmithCredentials, server: None) -> None:
-    (automation,) = end_live_activity_stream_automation("nightly/prod", credentials=account)
+def test_a_deployments_runs_are_told_from_the_flows_other_runs(account: ActivitySmithCredentials, known: None) -> None:
+    (automation,) = end_live_activity_stream_automation("nightly/prod", "nightly", credentials=account)
     related = [specification.model_dump() for specification in automation.trigger.match_related]  # type: ignore[union-attr]
     assert related == [
         {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"},
         {"prefect.resource.role": "deployment", "prefect.resource.name": "prod"},
     ]
-    assert automation.name == "End Live Activity stream nightly"
+    assert automation.name == "End Live Activity stream nightly of nightly/prod"
+
+
+def test_flows_that_share_a_stream_have_an_automation_each(account: ActivitySmithCredentials, known: None) -> None:
+    ends = [
+        live_activity_automation(flow, "shared", credentials=account, lost_after=timedelta(minutes=10))
+        for flow in ("nightly", "nightly/prod")
+    ]
+    assert len({automation.id for automations in ends for automation in automations}) == 6
 
 
 def test_a_run_that_gives_no_sign_of_life_has_an_automation_of_its_own(
-    account: ActivitySmithCredentials, server: None
+    account: ActivitySmithCredentials, known: None
 ) -> None:
     _, lost = end_live_activity_stream_automation(
-        "nightly", credentials=account, results=["crashed"], lost_after=timedelta(minutes=10)
+        "nightly", "nightly", credentials=account, results=["crashed"], lost_after=timedelta(minutes=10)
     )
     payload = lost.actions[0].payload  # type: ignore[union-attr]
     assert json.loads(payload)["content_state"]["message"] == "Crashed"
@@ -131,7 +158,7 @@ def test_a_run_that_gives_no_sign_of_life_has_an_automation_of_its_own(
 @pytest.mark.parametrize("name", ["", "!nightly", "night*", "nightly/prod*"])
 def test_a_name_that_would_match_other_flows_is_refused(account: ActivitySmithCredentials, name: str) -> None:
     with pytest.raises(InvalidRequestError, match="flow"):
-        end_live_activity_stream_automation(name, credentials=account)
+        end_live_activity_stream_automation(name, "nightly", credentials=account)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +167,82 @@ def test_a_name_that_would_match_other_flows_is_refused(account: ActivitySmithCr
         ({"stream_key": "{{ flow.name }}"}, "stream_key"),
         ({"results": ["done"]}, "results"),
         ({"results": []}, "results"),
+        ({"results": [1]}, "results: 1 is not a result"),
+        ({"results": [["failed"]]}, "is not a result"),
+        ({"results": 5}, "results: must be a list"),
+        ({"lost_after": timedelta(seconds=5)}, "lost_after: must be a timedelta of 10 s or more"),
+        ({"lost_after": "5m"}, "lost_after: must be a timedelta of 10 s or more, .* not '5m'"),
         ({"titel": "x"}, "title"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_saved(
-    account: ActivitySmithCredentials, arguments: dict[str, Any], named: str
+    account: ActivitySmithCredentials, known: None, arguments: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(InvalidRequestError, match=named):
-        end_live_activity_stream_automation("nightly", credentials=account, **arguments)
+    makers: list[Any] = [end_live_activity_stream_automation]
+    if "results" not in arguments:
+        makers.append(live_activity_automation)
+    for make in makers:
+        with pytest.raises(InvalidRequestError, match=named):
+            make(**{"flow": "nightly", "stream_key": "refused", **arguments}, credentials=account)
+    for name in ("Start Live Activity stream refused", "End Live Activity stream refused"):
+        with pytest.raises(ValueError, match="refused"):
+            saved(f"{name} of nightly")
+
+
+def test_a_run_that_never_started_ends_nothing(account: ActivitySmithCredentials, known: None) -> None:
+    (automation,) = end_live_activity_stream_automation("nightly", "nightly", credentials=account)
+    assert automation.trigger.match.model_dump()["prefect.run-count"] == "!0"  # type: ignore[union-attr]
+
+
+def test_a_run_that_waits_is_not_taken_for_a_lost_one(account: ActivitySmithCredentials, known: None) -> None:
+    _, lost = end_live_activity_stream_automation(
+        "nightly", "nightly", credentials=account, lost_after=timedelta(minutes=10)
+    )
+    trigger: Any = lost.trigger
+    for state in ("AwaitingRetry", "Suspended", "Paused", "Scheduled", "OutOfStock", "heartbeat"):
+        assert any(fnmatch(f"prefect.flow-run.{state}", expected) for expected in trigger.expect)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("nightli", "did you mean nightly"),
+        ("nightly/prd", "did you mean nightly/prod"),
+        ("something-else", "run, deploy or serve it first"),
+        ("nightly/", "blank"),
+        (nightly, "must be the flow's name, 'nightly', not the flow itself"),
+        (7, "must be a flow's name"),
+    ],
+)
+@pytest.mark.parametrize("automate", [end_live_activity_stream_automation, live_activity_automation])
+def test_a_flow_that_the_server_does_not_know_is_refused_with_what_was_meant(
+    name: Any, hint: str, automate: Any, account: ActivitySmithCredentials, known: None
+) -> None:
+    with pytest.raises(InvalidRequestError, match=hint):
+        automate(name, "unknown", credentials=account)
+    with pytest.raises(ValueError, match="unknown"):
+        saved(f"End Live Activity stream unknown of {name}")
+
+
+def test_the_server_can_start_the_stream_as_well(account: ActivitySmithCredentials, known: None) -> None:
+    start, end = live_activity_automation("nightly", "night", credentials=account, title="Nightly ETL", tags=["etl"])
+    assert saved_webhook("start-live-activity-stream-night").method == "PUT"
+    assert saved_webhook("end-live-activity-stream-night").method == "DELETE"
+    body = rendered(saved(start.name), "RUNNING")
+    state = body["content_state"]
+    assert (state["type"], state["title"], body["tags"]) == ("progress", "Nightly ETL", ["prefect", "etl"])
+    assert state["subtitle"] == NASTY
+    assert "result" not in body["metadata"]
+    assert rendered(saved(end.name), "COMPLETED")["content_state"]["title"] == "Nightly ETL"
+
+
+def test_a_run_that_is_over_by_then_is_not_started(account: ActivitySmithCredentials, known: None) -> None:
+    start, _ = live_activity_automation("nightly", "night", credentials=account)
+    payload: Any = start.actions[0].payload  # type: ignore[union-attr]
+    over: dict[str, Any] = {
+        "event": {"resource": {"prefect.resource.name": "x"}},
+        "flow_run": {"state_type": StateType.COMPLETED},
+    }
+    assert render_user_template_sync(payload, over) == ""
+    over["flow_run"]["state_type"] = StateType.RUNNING
+    assert render_user_template_sync(payload, over) != ""

@@ -13,9 +13,9 @@ from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 from support.sandbox import KEY, Sandbox
 
-from activitysmith_integrations.core import InvalidRequestError
+from activitysmith_integrations.core import ConfigurationError
 from activitysmith_integrations.prefect import ActivitySmithCredentials, ActivitySmithNotification
-from activitysmith_integrations.prefect.blocks import by_name, resolve
+from activitysmith_integrations.prefect.blocks import name_or_block, resolve
 
 
 class TestCredentialsMeetPrefectsStandard(BlockStandardTestSuite):
@@ -84,7 +84,7 @@ def test_the_block_pickles_and_its_clients_work(sandbox: Sandbox) -> None:
 
 def test_a_block_says_how_often_its_clients_repeat_a_call(sandbox: Sandbox) -> None:
     sandbox.start("nightly")
-    sandbox.misbehave(times=9, status=500)
+    sandbox.inject_fault(times=9, status=500)
     with account(sandbox, max_retries=0).get_client() as client, pytest.raises(Exception, match="500"):
         client.end_stream("nightly")
     assert len(sandbox.requests()) == 1
@@ -96,7 +96,7 @@ def test_without_a_block_the_environment_names_the_account(sandbox: Sandbox) -> 
 
 def test_without_a_block_or_an_environment_the_key_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACTIVITYSMITH_API_KEY", raising=False)
-    with pytest.raises(InvalidRequestError, match="ACTIVITYSMITH_API_KEY"):
+    with pytest.raises(ConfigurationError, match="ACTIVITYSMITH_API_KEY"):
         asyncio.run(resolve(None))
 
 
@@ -109,13 +109,13 @@ def test_a_saved_block_is_found_by_its_name_with_and_without_its_type(sandbox: S
 
 def test_a_saved_block_is_kept_by_its_name_and_others_as_they_are(sandbox: Sandbox, server: None) -> None:
     fresh = account(sandbox)
-    assert by_name(fresh) is fresh
+    assert name_or_block(fresh) is fresh
     fresh.save("kept", overwrite=True)
-    assert by_name(fresh) == "kept"
-    assert by_name(asyncio.run(ActivitySmithCredentials.aload("kept"))) == "kept"
-    assert by_name("kept") == "kept"
-    with pytest.raises(TypeError, match="dict"):
-        by_name({"api_key": KEY})  # type: ignore[arg-type]
+    assert name_or_block(fresh) == "kept"
+    assert name_or_block(asyncio.run(ActivitySmithCredentials.aload("kept"))) == "kept"
+    assert name_or_block("kept") == "kept"
+    with pytest.raises(ConfigurationError, match="dict"):
+        name_or_block({"api_key": KEY})  # type: ignore[arg-type]
 
 
 def test_any_block_is_found_without_importing_the_package(sandbox: Sandbox, server: None) -> None:

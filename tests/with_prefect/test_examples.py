@@ -13,7 +13,7 @@ from prefect.automations import Automation
 from support import readme
 from support.sandbox import Sandbox
 
-from activitysmith_integrations.prefect import end_live_activity_stream_automation
+from activitysmith_integrations.prefect import live_activity_automation
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "example_flows").glob("*.py"))
 
@@ -39,16 +39,14 @@ def test_the_example_ends_its_stream_and_names_the_step_that_failed(
 ) -> None:
     flow = getattr(load(path), path.stem)
     assert flow.name == path.stem.replace("_", "-")
-    sandbox.start(flow.name)
     assert run(flow, fail).is_failed() == fail
     if path.stem == "automation":  # what it sets up is for the server to do; see tests/live
-        (automation,) = end_live_activity_stream_automation(flow.name)
-        assert asyncio.run(Automation.aread(name=automation.name)).id == automation.id
+        for automation in live_activity_automation(flow.name, "automation"):
+            assert asyncio.run(Automation.aread(name=automation.name)).id == automation.id
         return
-    if path.stem == "async_flow":  # a stream for each run, so none that was started
-        (end,) = [request["body"] for request in sandbox.requests()]
-    else:
-        (end,) = sandbox.ends(flow.name)
+    *_, end = (request["body"] for request in sandbox.requests())
+    assert len({request["stream_key"] for request in sandbox.all_requests()}) == 1
+    assert sandbox.living() == []
     if fail:
         assert end["content_state"]["message"].startswith("transform failed after ")
     else:
@@ -63,5 +61,5 @@ def test_the_readmes_quick_start_shows_its_run_from_start_to_end(
     load(path).nightly_etl()
     start, *_ = sandbox.requests("PUT")
     assert (start["operation"], start["body"]["content_state"]["number_of_steps"]) == ("started", 2)
-    (end,) = sandbox.ends("nightly-etl")
+    (end,) = (request["body"] for request in sandbox.requests())
     assert end["metadata"]["result"] == "succeeded"

@@ -18,6 +18,7 @@ from support.sandbox import KEY, Sandbox
 
 from activitysmith_integrations.core import (
     AuthenticationError,
+    ConfigurationError,
     EndStreamResponse,
     InvalidRequestError,
     NotFoundError,
@@ -33,7 +34,7 @@ from activitysmith_integrations.prefect import (
     end_live_activity_stream_hooks,
     stream_live_activity,
 )
-from activitysmith_integrations.prefect.tasks import _engines_delay
+from activitysmith_integrations.prefect.step_retries import delay_of_engine
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -50,13 +51,13 @@ def impatient(sandbox: Sandbox) -> ActivitySmithCredentials:
 def test_with_nothing_said_it_ends_the_flows_stream_with_a_success(sandbox: Sandbox) -> None:
     @flow(name="nightly")
     def nightly() -> EndStreamResponse:
-        return end_live_activity_stream()
+        return end_live_activity_stream("nightly")
 
     sandbox.start("nightly")
     answer = nightly()
     (end,) = sandbox.ends("nightly")
     assert end["content_state"]["title"] == "nightly"
-    assert end["content_state"]["subtitle"].startswith("Done in ")
+    assert end["content_state"]["subtitle"].partition(" · ")[2].startswith("Done in ")
     assert end["metadata"]["result"] == "succeeded"
     assert answer.operation == "ended"
     assert answer.activity_id
@@ -65,13 +66,13 @@ def test_with_nothing_said_it_ends_the_flows_stream_with_a_success(sandbox: Sand
 def test_the_async_one_does_the_same(sandbox: Sandbox) -> None:
     @flow(name="nightly")
     async def nightly() -> EndStreamResponse:
-        return await aend_live_activity_stream(tags=["etl"])
+        return await aend_live_activity_stream("nightly", tags=["etl"])
 
     sandbox.start("nightly")
     assert asyncio.run(nightly()).operation == "ended"
     (end,) = sandbox.ends("nightly")
     assert end["tags"] == ["prefect", "etl"]
-    assert end["content_state"]["subtitle"].startswith("Done in ")
+    assert end["content_state"]["subtitle"].partition(" · ")[2].startswith("Done in ")
 
 
 def test_the_sync_one_works_on_an_event_loops_thread_too(sandbox: Sandbox) -> None:
@@ -79,7 +80,7 @@ def test_the_sync_one_works_on_an_event_loops_thread_too(sandbox: Sandbox) -> No
 
     @flow(name="nightly")
     async def nightly() -> EndStreamResponse:
-        return end_live_activity_stream(credentials="on-a-loop")
+        return end_live_activity_stream("nightly", credentials="on-a-loop")
 
     sandbox.start("nightly")
     asyncio.run(nightly())
@@ -99,7 +100,7 @@ def test_told_of_an_error_it_shows_a_failure_and_the_step_that_failed(sandbox: S
             else:
                 load()
         except RuntimeError as error:
-            end_live_activity_stream(error=error)
+            end_live_activity_stream("nightly", error=error)
 
     for on_a_thread in (False, True):
         sandbox.start("nightly")
@@ -146,20 +147,20 @@ def test_what_is_the_same_twice_is_sent_twice(sandbox: Sandbox) -> None:
     assert len(sandbox.requests()) == 2
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_fault_that_can_pass_is_retried_by_prefect(colour: str, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_fault_that_can_pass_is_retried_by_prefect(kind: str, sandbox: Sandbox) -> None:
     sandbox.start("nightly")
-    sandbox.misbehave(times=2, status=503)
-    run_one(colour, "nightly", credentials=impatient(sandbox))
+    sandbox.inject_fault(times=2, status=503)
+    run_one(kind, "nightly", credentials=impatient(sandbox))
     assert [request["status"] for request in sandbox.requests()] == [503, 503, 200]
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_the_wait_that_the_service_asks_for_is_kept(colour: str, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_wait_that_the_service_asks_for_is_kept(kind: str, sandbox: Sandbox) -> None:
     sandbox.start("nightly")
-    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "2"})
+    sandbox.inject_fault(times=1, status=429, headers={"Retry-After": "2"})
     began = time.monotonic()
-    run_one(colour, "nightly", credentials=impatient(sandbox))
+    run_one(kind, "nightly", credentials=impatient(sandbox))
     assert time.monotonic() - began >= 2
     assert [request["status"] for request in sandbox.requests()] == [429, 200]
 
@@ -167,7 +168,7 @@ def test_the_wait_that_the_service_asks_for_is_kept(colour: str, sandbox: Sandbo
 def test_the_engines_own_delay_is_part_of_the_wait_that_the_service_asks_for() -> None:
     def after(runs: int, **options: Any) -> float:
         run = TaskRun(task_key="end", dynamic_key="0", run_count=runs)
-        return _engines_delay(end_live_activity_stream.with_options(**options), run)
+        return delay_of_engine(end_live_activity_stream.with_options(**options), run)
 
     assert [after(runs) for runs in (1, 2, 6, 7)] == [10, 60, 300, 300]
     assert after(3, retry_delay_seconds=5) == 5
@@ -176,17 +177,17 @@ def test_the_engines_own_delay_is_part_of_the_wait_that_the_service_asks_for() -
 
 
 def test_a_fault_that_lasts_fails_the_task_in_the_end(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=99, status=500)
+    sandbox.inject_fault(times=99, status=500)
     with pytest.raises(ServerError):
         run_one("sync", "nightly", credentials=impatient(sandbox))
     assert len(sandbox.requests()) == 7
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_fault_that_waiting_does_not_mend_is_not_retried(colour: str, sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=9, status=401)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_fault_that_waiting_does_not_mend_is_not_retried(kind: str, sandbox: Sandbox) -> None:
+    sandbox.inject_fault(times=9, status=401)
     with pytest.raises(AuthenticationError):
-        run_one(colour, "nightly")
+        run_one(kind, "nightly")
     assert len(sandbox.requests()) == 1
 
 
@@ -203,16 +204,34 @@ def test_a_misspelt_option_is_refused_and_never_sent(sandbox: Sandbox) -> None:
     assert sandbox.requests() == []
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_stream_that_nobody_started_counts_as_ended_unless_it_must_not(colour: str, sandbox: Sandbox) -> None:
-    answer = run_one(colour, "unknown")
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"error": "it is full"}, "error: must be the exception that was caught, not 'it is full'"),
+        ({"error": ValueError}, "error: must be the exception that was caught"),
+        ({"credentials": 5}, "must be an ActivitySmithCredentials block or its name, not int"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_at_once(
+    given: dict[str, Any], kept: str, kind: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises((InvalidRequestError, ConfigurationError), match=kept):
+        run_one(kind, "nightly", **given)
+    assert "Retry" not in caplog.text
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_stream_that_nobody_started_counts_as_ended_unless_it_must_not(kind: str, sandbox: Sandbox) -> None:
+    answer = run_one(kind, "unknown")
     assert answer.ignored
     assert "nothing was left to end" in (answer.message or "")
     with pytest.raises(NotFoundError):
-        run_one(colour, "unknown", missing_ok=False)
+        run_one(kind, "unknown", missing_ok=False)
 
 
-def run_one(colour: str, *args: Any, **kwargs: Any) -> EndStreamResponse:
+def run_one(kind: str, *args: Any, **kwargs: Any) -> EndStreamResponse:
     """The one task in a flow of its own."""
 
     @flow
@@ -225,7 +244,7 @@ def run_one(colour: str, *args: Any, **kwargs: Any) -> EndStreamResponse:
         answer: EndStreamResponse = await aend_soon(*args, **kwargs)
         return answer
 
-    answer: EndStreamResponse = sync_one() if colour == "sync" else asyncio.run(async_one())
+    answer: EndStreamResponse = sync_one() if kind == "sync" else asyncio.run(async_one())
     return answer
 
 
@@ -295,12 +314,10 @@ def test_tasks_that_share_one_function_are_not_mistaken_for_each_other(sandbox: 
 
 
 def test_a_subflow_ends_its_own_stream_and_its_parent_its_own(sandbox: Sandbox) -> None:
-    hooks = end_live_activity_stream_hooks()
-
-    @flow(name="child", **hooks)
+    @flow(name="child", **end_live_activity_stream_hooks("child"))
     def child() -> None: ...
 
-    @flow(name="parent", **hooks)
+    @flow(name="parent", **end_live_activity_stream_hooks("parent"))
     async def parent() -> None:
         child()
 
@@ -312,7 +329,7 @@ def test_a_subflow_ends_its_own_stream_and_its_parent_its_own(sandbox: Sandbox) 
 def test_a_flow_that_recovers_by_retrying_ends_its_stream_once(sandbox: Sandbox) -> None:
     attempts: list[int] = []
 
-    @flow(name="nightly", retries=2, **end_live_activity_stream_hooks())
+    @flow(name="nightly", retries=2, **end_live_activity_stream_hooks("nightly"))
     def nightly() -> None:
         attempts.append(1)
         if len(attempts) < 3:
@@ -325,7 +342,7 @@ def test_a_flow_that_recovers_by_retrying_ends_its_stream_once(sandbox: Sandbox)
 
 
 def test_a_flow_that_takes_too_long_is_shown_as_timed_out(sandbox: Sandbox) -> None:
-    @flow(name="nightly", timeout_seconds=0.5, **end_live_activity_stream_hooks())
+    @flow(name="nightly", timeout_seconds=0.5, **end_live_activity_stream_hooks("nightly"))
     async def nightly() -> None:
         await asyncio.sleep(30)
 
@@ -362,7 +379,7 @@ start_soon = stream_live_activity.with_options(retry_delay_seconds=0)
 astart_soon = astream_live_activity.with_options(retry_delay_seconds=0)
 
 
-def start_one(colour: str, *args: Any, **kwargs: Any) -> StreamResponse:
+def start_one(kind: str, *args: Any, **kwargs: Any) -> StreamResponse:
     """The one task in a flow of its own, called nightly."""
 
     @flow(name="nightly")
@@ -375,39 +392,55 @@ def start_one(colour: str, *args: Any, **kwargs: Any) -> StreamResponse:
         answer: StreamResponse = await astart_soon(*args, **kwargs)
         return answer
 
-    answer: StreamResponse = sync_one() if colour == "sync" else asyncio.run(async_one())
+    answer: StreamResponse = sync_one() if kind == "sync" else asyncio.run(async_one())
     return answer
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_step_of_a_flow_starts_its_stream_and_updates_it(colour: str, sandbox: Sandbox) -> None:
-    assert start_one(colour, total=20).operation == "started"
-    updated = start_one(colour, total=20, done=11, title="Nightly ETL", subtitle="loading", tags=["etl"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_step_of_a_flow_starts_its_stream_and_updates_it(kind: str, sandbox: Sandbox) -> None:
+    assert start_one(kind, "nightly", total=20).operation == "started"
+    updated = start_one(kind, "nightly", total=20, done=11, title="Nightly ETL", subtitle="loading", tags=["etl"])
     assert updated.operation == "updated"
     start, update = (request["body"] for request in sandbox.requests("PUT"))
     shown = {"type": "segmented_progress", "number_of_steps": 10}
+    names = [body["content_state"].pop("subtitle").partition(" · ")[2] for body in (start, update)]
+    assert names == ["", "loading"]
     assert start["content_state"] == {**shown, "title": "nightly", "current_step": 0}
-    assert update["content_state"] == {**shown, "title": "Nightly ETL", "subtitle": "loading", "current_step": 5}
+    assert update["content_state"] == {**shown, "title": "Nightly ETL", "current_step": 5}
     assert update["tags"] == ["prefect", "etl"]
     assert update["metadata"] | {"run": "any"} == {"engine": "prefect", "pipeline": "nightly", "run": "any"}
 
 
 def test_a_flow_does_not_wait_long_for_a_step_that_only_shows_something(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=1, status=429, headers={"Retry-After": "61"})
+    sandbox.inject_fault(times=1, status=429, headers={"Retry-After": "61"})
     with pytest.raises(RateLimitError):
         start_one("sync", credentials=impatient(sandbox))
     assert len(sandbox.requests("PUT")) == 1
-    sandbox.misbehave(times=99, status=500)
+    sandbox.inject_fault(times=99, status=500)
     with pytest.raises(ServerError):
         start_one("sync", credentials=impatient(sandbox))
     assert len(sandbox.requests("PUT")) == 1 + 3
+
+
+def test_a_step_does_not_wait_for_a_place_on_the_screen(sandbox: Sandbox) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    with pytest.raises(RateLimitError) as caught:
+        start_one("sync", "one-too-many", credentials=impatient(sandbox))
+    assert caught.value.is_activity_limit
+    assert [request["status"] for request in sandbox.story("one-too-many")] == [429]
+
+
+def test_its_function_can_be_called_outside_of_a_run(sandbox: Sandbox) -> None:
+    assert stream_live_activity.fn("nightly").operation == "started"
+    assert end_live_activity_stream.fn("nightly").operation == "ended"
 
 
 def test_without_a_total_it_shows_what_is_done_in_words(sandbox: Sandbox) -> None:
     start_one("sync", "other", done=3, subtitle="loading")
     (start,) = sandbox.requests("PUT")
     assert start["stream_key"] == "other"
-    assert start["body"]["content_state"]["subtitle"] == "loading, 3 steps done"
+    assert start["body"]["content_state"]["subtitle"].endswith(" · loading, 3 steps done")
 
 
 def test_a_state_and_buttons_of_ones_own_are_sent_as_they_are(sandbox: Sandbox) -> None:
@@ -424,17 +457,17 @@ def test_a_state_and_buttons_of_ones_own_are_sent_as_they_are(sandbox: Sandbox) 
     assert sent["metadata"]["run"] == "mine"
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_start_that_fails_for_now_is_retried_by_prefect(colour: str, sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=2, status=503)
-    start_one(colour, "nightly", credentials=impatient(sandbox))
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_start_that_fails_for_now_is_retried_by_prefect(kind: str, sandbox: Sandbox) -> None:
+    sandbox.inject_fault(times=2, status=503)
+    start_one(kind, "nightly", credentials=impatient(sandbox))
     assert [request["status"] for request in sandbox.requests("PUT")] == [503, 503, 200]
 
 
 @pytest.mark.parametrize(
     ("said", "error", "named"),
     [
-        ({"totl": 3}, TypeError, "totl"),
+        ({"totl": 3}, InvalidRequestError, "did you mean total"),
         ({"total": 0}, InvalidRequestError, "total"),
         ({"content_state": {"type": "alert", "title": "x"}}, InvalidRequestError, "message"),
         ({"stream_key": ""}, InvalidRequestError, "stream_key"),
@@ -449,7 +482,7 @@ def test_what_cannot_be_shown_is_refused_and_never_sent(
 
 
 def test_a_start_that_is_refused_fails_its_task_at_once(sandbox: Sandbox) -> None:
-    sandbox.misbehave(times=9, status=401)
+    sandbox.inject_fault(times=9, status=401)
     with pytest.raises(AuthenticationError):
         start_one("sync")
     assert len(sandbox.requests("PUT")) == 1
@@ -470,4 +503,4 @@ def test_runs_of_the_task_are_named_after_the_stream_and_log_what_came_of_it(
 
     nightly()
     assert names == ["stream other"]
-    assert "Live Activity stream 'other': started." in caplog.text
+    assert "Started Live Activity stream 'other'" in caplog.text

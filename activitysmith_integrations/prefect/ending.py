@@ -1,0 +1,68 @@
+"""How the stream of a run is ended, whoever ends it: a hook, or the exit of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any, TypeAlias
+
+from prefect import Flow, Task
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.logging.loggers import flow_run_logger, task_run_logger
+
+from activitysmith_integrations.core.runs.ending import build_end_or_default, end_stream
+from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
+from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.prefect.blocks import resolve
+from activitysmith_integrations.prefect.follower import Follower
+from activitysmith_integrations.prefect.hooks import HookSettings
+
+Subject: TypeAlias = Flow[Any, Any] | Task[Any, Any]
+
+
+def end_run(
+    key: str, settings: HookSettings, outcome: RunOutcome, follower: Follower | None, deadline: float
+) -> tuple[int, str]:
+    """End a run's stream, once its last update has arrived.
+
+    Args:
+        key: The stream.
+        settings: What the run's hooks were made with.
+        outcome: How the run ended.
+        follower: What shows the run; None where it is not shown by this process.
+        deadline: The moment on ``time.monotonic()``'s clock until which calls repeat themselves.
+
+    Returns:
+        The level and the line to log.
+    """
+    end = build_end_or_default(follower.stop(outcome) if follower else outcome, settings.options)
+    if follower and follower.was_never_shown and not end.is_failure:  # costs the account no request
+        follower.close()
+        return line_of_unshown_end(key)
+    client = follower.client if follower else None
+    with client or asyncio.run(resolve(settings.account)).get_client() as client:
+        return line_of_end(key, end, end_stream(client, key, end, deadline=deadline))
+
+
+def log_to_page(subject: Subject, run: FlowRun | TaskRun, level: int, line: str) -> None:
+    """Log a line on a run's page. It never raises.
+
+    Args:
+        subject: The flow or task.
+        run: Its run.
+        level: The level.
+        line: The line.
+    """
+    line = " ".join(line.split())
+    # Once the process exits, what sends lines to the API takes no more of them, and says so with a traceback (3.8).
+    extra = {"send_to_api": threading.main_thread().is_alive()}
+    try:
+        if isinstance(run, TaskRun):
+            task_run_logger(run, subject if isinstance(subject, Task) else None).log(level, line, extra=extra)
+        else:
+            flow_run_logger(run, subject if isinstance(subject, Flow) else None).log(level, line, extra=extra)
+    except SystemExit:
+        return  # what Prefect's console handler makes of a broken pipe, such as that of a killed worker (3.9)
+    except Exception:
+        logging.getLogger(__name__).log(level, line, exc_info=True)

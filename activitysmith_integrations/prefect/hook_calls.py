@@ -1,0 +1,88 @@
+"""What the hooks do when Prefect calls them: start a run's stream, and end it. Nothing here raises.
+
+Prefect bounds no hook's time (3.8): an end is awaited no longer than the hook's patience, and a start is never awaited.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import time
+from functools import partial
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
+
+from activitysmith_integrations.core.errors import error_text
+from activitysmith_integrations.core.keys import check_stream_key
+from activitysmith_integrations.core.retry import seconds_for_calls
+from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
+from activitysmith_integrations.prefect import open_runs
+from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page
+from activitysmith_integrations.prefect.follower import Follower
+from activitysmith_integrations.prefect.hooks import HookSettings, StreamKey
+from activitysmith_integrations.prefect.runs import hook_outcome, key_or_default, running_outcome
+from activitysmith_integrations.prefect.time_limit import within
+
+
+def start(settings: HookSettings, flow: Flow[..., object], run: FlowRun) -> None:
+    """Start a run's stream, and follow the run. It returns at once.
+
+    Args:
+        settings: What the hook was made with.
+        flow: The flow.
+        run: Its run.
+    """
+    key = str(run.id)  # for the log, until there is a stream key
+    context = contextvars.copy_context()  # what is logged from other threads is to find Prefect's settings
+
+    def log(level: int, line: str) -> None:
+        context.copy().run(log_to_page, flow, run, level, line)
+
+    try:
+        key = _key_of(settings.stream_key, flow, run)
+        outcome = running_outcome(flow, run)
+        open_runs.begin(run.id, lambda: Follower(key, outcome, run, settings, log, open_runs.leave))
+    except Exception as error:
+        log(*line_of_failed_update(key, "started", error))
+
+
+async def end(settings: HookSettings, subject: Subject, run: FlowRun | TaskRun, state: State[Any]) -> None:
+    """End a run's stream, and log one line about it.
+
+    Args:
+        settings: What the hook was made with.
+        subject: The flow or task.
+        run: Its run.
+        state: The state that it enters.
+    """
+    deadline = time.monotonic() + seconds_for_calls(settings.patience)
+    key = str(run.id)  # for the log, until there is a stream key
+    try:
+        outcome = hook_outcome(subject, run, state)
+        follower = open_runs.take(run.id) if outcome else None
+        key = follower.stream_key if follower else _key_of(settings.stream_key, subject, run)
+        if outcome is None:
+            line = f"Live Activity stream {key!r} goes on: {state.name} is no end of a run."
+            log_to_page(subject, run, logging.WARNING, line)
+            return
+        work = partial(end_run, key, settings, outcome, follower, deadline)
+        log_to_page(subject, run, *await within(settings.patience, work))
+    except TimeoutError as error:
+        log_to_page(subject, run, logging.ERROR, f"Live Activity stream {key!r} may not have been ended: {error}")
+    except Exception as error:
+        log_to_page(subject, run, logging.ERROR, f"Live Activity stream {key!r} was not ended: {error_text(error)}")
+
+
+def _key_of(key: StreamKey, subject: Subject, run: FlowRun | TaskRun) -> str:
+    """The stream key that the user chose; the run's own where a function makes none, so that failures are seen."""
+    if not callable(key):
+        return key_or_default(key, subject.name, run.id)
+    try:
+        return check_stream_key(key(subject, run))
+    except Exception as error:
+        own = key_or_default(None, subject.name, run.id)
+        line = f"The function for the stream key failed, so the stream is {own!r}: {error_text(error)}"
+        log_to_page(subject, run, logging.WARNING, line)
+        return own

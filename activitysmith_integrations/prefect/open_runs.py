@@ -1,0 +1,142 @@
+"""The flow runs that this process shows, and what happens to those that are still open when it exits.
+
+They are kept here and not in a hook, because hooks are pickled, and one serves several runs at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
+
+from prefect import runtime
+from prefect.client.schemas.objects import FlowRun
+
+from activitysmith_integrations.core.errors import error_text
+from activitysmith_integrations.core.retry import seconds_for_calls
+from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.prefect.ending import end_run
+from activitysmith_integrations.prefect.follower import Follower
+from activitysmith_integrations.prefect.runs import result_of, run_url
+from activitysmith_integrations.prefect.task_counts import impatient_client
+
+
+class _OpenRuns:
+    """The runs by their ids."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start with none: what a parent shows is not its forked child's to end."""
+        self.followers: dict[UUID, Follower] = {}
+        self.lock = threading.Lock()
+
+
+_open = _OpenRuns()
+os.register_at_fork(after_in_child=_open.forget)
+
+
+def begin(run_id: UUID, make: Callable[[], Follower]) -> None:
+    """Show a run until :func:`take`; one that is shown already, since its flow is retried, counts from zero.
+
+    Args:
+        run_id: The run.
+        make: Makes its follower.
+    """
+    with _open.lock:
+        known = _open.followers.get(run_id)
+        if known and not known.is_stopped:
+            known.begin_again()
+            return
+        if known:
+            del _open.followers[run_id]
+            known.close()
+        follower = make()
+        follower.start()  # where the machine has no thread to give, the run's end goes out without a follower
+        _open.followers[run_id] = follower
+
+
+def take(run_id: UUID) -> Follower | None:
+    """The run, which whoever takes it has to end; None where it has no stream in this process."""
+    with _open.lock:
+        return _open.followers.pop(run_id, None)
+
+
+def find(run_id: UUID | None, stream_key: str) -> Follower | None:
+    """The run, if hooks show it in this stream; None outside of a run.
+
+    Args:
+        run_id: The run's id.
+        stream_key: The stream.
+    """
+    with _open.lock:
+        follower = _open.followers.get(run_id) if run_id else None
+    return follower if follower and follower.stream_key == stream_key else None
+
+
+def leave(follower: Follower) -> None:
+    """What is left to do for a run that no hook will be called for in this process.
+
+    Args:
+        follower: What shows it.
+    """
+    with _open.lock:
+        if _open.followers.get(follower.run_id) is not follower:
+            return
+        del _open.followers[follower.run_id]
+    _end_as_known(follower)
+
+
+@atexit.register
+def _end_open_runs() -> None:
+    """At the exit of the process: no hook was called for these runs.
+
+    That happens where a run returns ``Cancelled()``, where the console of a killed worker's flow broke within
+    Prefect's own log line about the hook (3.9), and where the process exits in the middle of a run.
+    """
+    for follower in list(_open.followers.values()):
+        leave(follower)
+
+
+def _end_as_known(follower: Follower) -> None:
+    """End a run's stream as the API says that the run went; one that goes on later is only no longer followed."""
+    try:
+        with impatient_client() as api:
+            outcome = _outcome_of(api.read_flow_run(follower.run_id), follower.outcome)
+        if outcome is None:
+            follower.stop(follower.outcome)
+            follower.close()
+            return
+        deadline = time.monotonic() + seconds_for_calls(follower.settings.patience)
+        line = end_run(follower.stream_key, follower.settings, outcome, follower, deadline)
+    except Exception as error:
+        text = f"Live Activity stream {follower.stream_key!r} may not have been ended: {error_text(error)}"
+        line = (logging.WARNING, text)
+    follower.log(*line)
+
+
+def _outcome_of(run: FlowRun, known: RunOutcome) -> RunOutcome | None:
+    """How a run ended that left its process; None where it goes on later, or where somebody else will tell.
+
+    Paused, suspended and scheduled runs go on later. A runner or worker that started this process for the run calls
+    the hooks of a run that it cancels, and of one that is not over by now (Prefect 3.8).
+    """
+    if run.state is None or (not run.state.is_final() and runtime.flow_run.id == str(run.id)):
+        return None
+    result = "crashed" if run.state.is_running() else result_of(run.state)
+    if result is None:
+        return None
+    return replace(
+        known,
+        result=result,
+        started_at=run.start_time,
+        ended_at=run.state.timestamp if run.state.is_final() else None,
+        url=run_url("flow-run", run.id),
+        error_text=run.state.message,
+    )

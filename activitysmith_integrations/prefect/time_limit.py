@@ -1,0 +1,52 @@
+"""Work that is given up when its time is over: nobody else bounds how long a hook takes (Prefect 3.8)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+ResultT = TypeVar("ResultT")
+
+
+async def within(seconds: float, work: Callable[[], ResultT]) -> ResultT:
+    """Do blocking work in a thread of its own, and wait for it no longer than it may take.
+
+    What is given up goes on in its thread until its own time is over; it keeps neither the event loop nor the end of
+    the process waiting.
+
+    Args:
+        seconds: How long to wait at most.
+        work: The work. It finds the caller's context variables, which hold Prefect's settings.
+
+    Raises:
+        TimeoutError: The time is over.
+        RuntimeError: The work asked to end the process.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(_in_thread(work)), seconds)
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+
+
+def _in_thread(work: Callable[[], ResultT]) -> Future[ResultT]:
+    future: Future[ResultT] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            result = context.run(work)
+        except BaseException as error:
+            # One that would end the whole process, such as SystemExit, is a failure of this work alone.
+            failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(failure)
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
+
+    threading.Thread(target=run, name="activitysmith-hook", daemon=True).start()
+    return future

@@ -1,0 +1,250 @@
+"""How a run is followed, and what becomes of it where no hook is called. The end of each process is the assertion."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from prefect import flow, get_client, task
+from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
+from prefect.settings import get_current_settings
+from prefect.states import Cancelled, Completed, Failed, Running
+from pydantic import SecretStr
+from support.processes import eventually
+from support.sandbox import KEY, Sandbox
+
+from activitysmith_integrations.core import ActivitySmithClient
+from activitysmith_integrations.prefect import ActivitySmithCredentials, live_activity_hooks
+from activitysmith_integrations.prefect.follower import Follower, has_left, seconds_between_looks
+from activitysmith_integrations.prefect.hooks import HookSettings
+from activitysmith_integrations.prefect.runs import running_outcome
+from activitysmith_integrations.prefect.task_counts import TaskCounts, count_tasks, first_failed_task, impatient_client
+
+NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+
+
+def test_a_run_is_looked_at_every_second_at_first_and_every_fifteen_in_the_end() -> None:
+    assert [seconds_between_looks(age) for age in (0, 20, 60, 300, 36_000)] == [1, 1, 3, 15, 15]
+
+
+def test_a_long_run_costs_the_api_little() -> None:
+    age, looks = 0.0, 0
+    while age < 3600:
+        age += seconds_between_looks(age)
+        looks += 1
+    assert looks < 300
+
+
+def paused(*, reschedule: bool) -> State[Any]:
+    details = StateDetails(pause_reschedule=reschedule)
+    return State(type=StateType.PAUSED, name="Suspended" if reschedule else "Paused", state_details=details)
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "left"),
+    [
+        (Running(), timedelta(days=9), False),
+        (paused(reschedule=False), timedelta(days=9), False),
+        (paused(reschedule=True), timedelta(0), True),
+        (Completed(), timedelta(seconds=10), False),
+        (Completed(), timedelta(minutes=3), True),
+        (Cancelled(), timedelta(minutes=3), True),
+    ],
+)
+def test_a_run_has_left_once_it_is_suspended_or_over_for_longer_than_hooks_take(
+    state: State[Any], age: timedelta, left: bool
+) -> None:
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), state=state.model_copy(update={"timestamp": NOW - age}))
+    assert has_left(run, NOW) == left
+
+
+def test_a_run_without_tasks_has_counts_of_zero(server: None) -> None:
+    with impatient_client() as api:
+        assert count_tasks(api, uuid4(), datetime.now(UTC) - timedelta(days=1)) == TaskCounts()
+        assert first_failed_task(api, uuid4(), datetime.now(UTC) - timedelta(days=1)) is None
+
+
+class LateCredentials(ActivitySmithCredentials):
+    """An account that is known only once the test says so."""
+
+    _block_type_slug = "late-credentials"
+    _is_known: ClassVar = threading.Event()
+
+    def get_client(self, **options: Any) -> ActivitySmithClient:
+        if threading.current_thread().name == "activitysmith-follower":
+            self._is_known.wait(60)
+        return super().get_client(**options)
+
+
+def nightly() -> None: ...
+
+
+def test_a_stream_whose_account_is_known_only_after_the_runs_end_is_not_started(sandbox: Sandbox) -> None:
+    account = LateCredentials(api_key=SecretStr(KEY), base_url=sandbox.base_url)
+    subject, run = flow(nightly), FlowRun(id=uuid4(), flow_id=uuid4(), name="quick-fox")
+    outcome = running_outcome(subject, run)
+    settings = HookSettings("nightly", account, 2, {})
+    follower = Follower("nightly", outcome, run, settings, lambda level, line: None, lambda follower: None)
+    follower.start()
+    follower.stop(outcome)
+    account._is_known.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("activitysmith"):
+            thread.join(60)
+    assert sandbox.all_requests() == []
+    assert follower.was_never_shown
+
+
+def test_a_machine_without_a_thread_to_give_hides_no_failure(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def start_none_that_follows(thread: threading.Thread) -> None:
+        if thread.name == "activitysmith-follower":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_none_that_follows)
+    hooks = live_activity_hooks("nightly")
+    subject, run = flow(nightly), FlowRun(id=uuid4(), flow_id=uuid4(), name="quick-fox")
+    for hook, state in ((hooks["on_running"][0], Running()), (hooks["on_failure"][0], Failed())):
+        asyncio.run(hook(subject, run, state))  # type: ignore[arg-type]
+    assert [end["metadata"]["result"] for end in sandbox.ends("nightly")] == ["failed"]
+
+
+SCRIPT = """
+import os, signal, sys, time
+from prefect import flow, suspend_flow_run, task
+from prefect.states import Cancelled
+from activitysmith_integrations.prefect import live_activity_hooks, open_runs
+
+@task
+def step(): ...
+
+hooks = live_activity_hooks("nightly", total=3)
+
+@flow(name="nightly", **hooks)
+def cancelled():
+    step()
+    return Cancelled()
+
+@flow(name="nightly", **hooks)
+def interrupted():
+    step()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+@flow(name="nightly", **hooks)
+def exiting():
+    step()
+    sys.exit(3)
+
+@flow(name="nightly", **hooks)
+def silenced():
+    # As in a flow whose worker is killed: the console is a pipe that nobody reads any more.
+    read, write = os.pipe()
+    os.close(read)
+    os.dup2(write, 1)
+    os.dup2(write, 2)
+
+@flow(name="nightly", **hooks)
+def forking():
+    step()
+    child = os.fork()
+    if not child:
+        open_runs._end_open_runs()  # as its exit would; what the parent shows is not its child's to end
+        os._exit(0)
+    os.waitpid(child, 0)
+    step()
+
+globals()[sys.argv[1]](return_state=True)
+"""
+
+
+def run(sandbox: Sandbox, tmp_path: Any, which: str) -> list[dict[str, Any]]:
+    """The story of the stream of a run in a process of its own."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    environment = {**os.environ, **settings, "ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": sandbox.base_url}
+    command = [sys.executable, "-W", "ignore", str(path), which]
+    done = subprocess.run(command, env=environment, timeout=120, capture_output=True)
+    assert b"Logging error" not in done.stderr
+    return sandbox.story("nightly")
+
+
+@pytest.mark.parametrize(
+    ("which", "result", "alerts"),
+    [
+        ("cancelled", "cancelled", False),
+        ("interrupted", "cancelled", False),
+        ("exiting", "crashed", True),
+        ("silenced", "succeeded", False),
+    ],
+)
+def test_what_a_process_still_shows_when_it_exits_is_ended_as_the_run_went(
+    which: str, result: str, alerts: bool, sandbox: Sandbox, server: None, tmp_path: Any
+) -> None:
+    story = run(sandbox, tmp_path, which)
+    assert [request["operation"] for request in story if request["operation"] != "updated"] == ["started", "ended"]
+    end = story[-1]["body"]
+    assert (end["metadata"]["result"], "alert" in end) == (result, alerts)
+
+
+def test_a_forked_child_ends_nothing_that_its_parent_shows(sandbox: Sandbox, server: None, tmp_path: Any) -> None:
+    story = run(sandbox, tmp_path, "forking")
+    assert [request["operation"] for request in story].count("ended") == 1
+    assert story[-1]["body"]["metadata"]["result"] == "succeeded"
+
+
+@task(task_run_name="load {table}")
+def load(table: str) -> None:
+    raise RuntimeError("it is full")
+
+
+@task
+def unload() -> None:
+    raise RuntimeError("it is empty")
+
+
+@flow
+def failing_in_named_runs() -> None:
+    load("orders", return_state=True)
+    unload(return_state=True)
+
+
+@flow
+def failing() -> None:
+    unload(return_state=True)
+
+
+@pytest.mark.parametrize(
+    ("subject", "failed", "name"), [(failing_in_named_runs, 2, "load orders"), (failing, 1, "unload")]
+)
+def test_the_failed_task_that_began_first_is_named_as_people_named_it(
+    subject: Any, failed: int, name: str, server: None
+) -> None:
+    since = datetime.now(UTC) - timedelta(days=1)
+    run_id = subject(return_state=True).state_details.flow_run_id
+    with impatient_client() as api:
+        eventually(lambda: count_tasks(api, run_id, since).failed == failed, "the failed tasks")
+        assert first_failed_task(api, run_id, since) == name
+        assert count_tasks(api, run_id, datetime.now(UTC) + timedelta(hours=1)) == TaskCounts()
+
+
+def test_asking_leaves_the_retries_of_other_clients_alone(server: None) -> None:
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+
+    before = PREFECT_CLIENT_MAX_RETRIES.value()
+    with impatient_client() as api:
+        assert (PREFECT_CLIENT_MAX_RETRIES.value(), api.hello().status_code) == (0, 200)
+    assert PREFECT_CLIENT_MAX_RETRIES.value() == before
+    with get_client(sync_client=True) as client:
+        assert client.hello().status_code == 200
