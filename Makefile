@@ -1,58 +1,60 @@
-# `make test` and `make demo` set up all they need in .build; `make help` lists the rest.
+# `make test` and `make demo` set up all that they need in .build.
 
 PYTHON := $(or $(shell command -v python3.11),python3)
+BIN := .build/nox/bin
+RUN := PYTHONPATH=tests $(BIN)/python tools/checks.py
 
-.PHONY: help test test-core test-browser test-airflow test-prefect test-live test-scale lint format demo demo-open
-.PHONY: bench bench-live constraints clean
+# nox and what it starts find uv here; nothing downloads a Python.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export UV_PYTHON_DOWNLOADS := never
 
-help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+.PHONY: help test test-all sessions format demo-open docs docs-serve clean
 
-test: ## everything that CI checks
-	@$(PYTHON) tools/run_tests.py
+help: ## list the targets; the names of `make sessions` are targets, too
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-test-core: ## core and sandbox, without an engine
-	@$(PYTHON) tools/run_tests.py core
+test: $(BIN)/nox ## lint, types, all packages, the newest engines, and one run of each engine (6 minutes)
+	@$(RUN) test
 
-test-browser: ## the sandbox's page, in Chromium
-	@$(PYTHON) tools/run_tests.py browser
+test-all: $(BIN)/nox ## the same, then everything else that CI checks (20 minutes)
+	@$(RUN) test rest
 
-test-airflow: ## the Airflow wing, on both Airflows
-	@$(PYTHON) tools/run_tests.py airflow
+sessions: $(BIN)/nox ## the single checks; `make core`, or `make core T=tests/core/test_keys.py` for a part of one
+	@$(BIN)/nox --list
 
-test-prefect: ## the Prefect wing
-	@$(PYTHON) tools/run_tests.py prefect
+format: $(BIN)/nox ## let ruff put the sources in order
+	@$(BIN)/nox --session lint --install-only 2>/dev/null
+	@.build/env/lint/bin/ruff check --fix
+	@.build/env/lint/bin/ruff format
 
-test-live: ## real Airflow and Prefect servers
-	@$(PYTHON) tools/run_tests.py live
-
-test-scale: ## hundreds of runs on Celery and Prefect workers under the service's limit: nothing is lost (half an hour)
-	@$(PYTHON) tools/scale.py
-
-lint: ## ruff and mypy
-	@$(PYTHON) tools/run_tests.py lint
-
-format: ## let ruff put the sources in order
-	@$(PYTHON) tools/environments.py core
-	@RUFF_CACHE_DIR=.build/ruff .build/env-core/bin/ruff check --fix
-	@RUFF_CACHE_DIR=.build/ruff .build/env-core/bin/ruff format
-
+lint: ## ruff, spelling, GitHub's files
 demo: ## real runs in both engines, and what the lock screen shows after them
-	@$(PYTHON) tools/environments.py airflow-3.3 prefect-3.8
-	@.build/env-airflow-3.3/bin/python tools/demo.py
+demo-open: $(BIN)/nox ## the same, and the sandbox's page stays open until Ctrl-C
+	@$(BIN)/nox --session demo -- --stay
 
-demo-open: ## the same, and the sandbox's page stays open until Ctrl-C
-	@$(PYTHON) tools/environments.py airflow-3.3 prefect-3.8
-	@.build/env-airflow-3.3/bin/python tools/demo.py --stay
+docs: $(BIN)/nox ## the site, built strictly, and its tests
+	@$(BIN)/nox --session docs -- $(T)
+
+docs-serve: $(BIN)/nox ## the documentation at http://127.0.0.1:8000, as it is written
+	@$(BIN)/nox --session docs -- serve
 
 bench: ## what it costs, side by side with what people would use otherwise
-	@$(PYTHON) tools/bench.py
-
 bench-live: ## what showing a run from start to end costs the engines (a quarter of an hour)
-	@$(PYTHON) tools/live_cost.py
-
-constraints: ## pin the newest versions that the environments may have
-	@$(PYTHON) tools/environments.py --compile
+scale: ## hundreds of runs on Celery and Prefect workers under the service's limit: nothing is lost (half an hour)
+constraints: ## resolve the newest versions that the environments may have
+release: ## check what a release has to have
 
 clean: ## forget the environments and all else that was built
 	rm -rf .build
+
+# nox itself, by way of uv: a bare Python has pip, but not always venv.
+$(BIN)/nox: tests/constraints/nox.txt
+	@echo "install nox ..."
+	@$(PYTHON) -m pip install --quiet --quiet --upgrade --target .build/uv 'uv>=0.9,<1'
+	@.build/uv/bin/uv venv --quiet --clear --no-project --python $(PYTHON) .build/nox
+	@.build/uv/bin/uv pip install --quiet --python .build/nox --constraints $< --group nox
+	@touch $@
+
+Makefile tests/constraints/nox.txt: ;
+%: $(BIN)/nox
+	@$(BIN)/nox --session $@ -- $(T)

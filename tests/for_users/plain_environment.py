@@ -11,16 +11,16 @@ from importlib.metadata import distribution
 from importlib.util import find_spec
 
 PACKAGE = "activitysmith_integrations"
-# What a room needs, and the module that people would try first. Core needs nothing but the package's dependencies.
+# What a package needs, and the module that people would try first. Core needs nothing but the dependencies.
 NEEDS = {"airflow": "airflow", "prefect": "prefect", "sandbox": "starlette"}
 FIRST = {"airflow": "operators", "prefect": "hooks", "sandbox": "app"}
 
 
-def modules(room: str) -> Iterator[str]:
-    """The modules of a room."""
-    name = f"{PACKAGE}.{room}"
+def modules(package: str) -> Iterator[str]:
+    """The modules of a package of ours, those of its own packages included."""
+    name = f"{PACKAGE}.{package}"
     yield name
-    yield from (module.name for module in pkgutil.iter_modules(importlib.import_module(name).__path__, f"{name}."))
+    yield from (module.name for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."))
 
 
 def problems(extras: set[str]) -> Iterator[str]:
@@ -33,19 +33,19 @@ def problems(extras: set[str]) -> Iterator[str]:
     for extra in extras:
         if not find_spec(NEEDS[extra]):
             yield f"the extra {extra} does not bring {NEEDS[extra]}"
-    for room in ("core", *NEEDS):
-        needs = NEEDS.get(room)
+    for package in ("core", *NEEDS):
+        needs = NEEDS.get(package)
         if needs is None or find_spec(needs):
-            for module in modules(room):
+            for module in modules(package):
                 importlib.import_module(module)
-        elif not _is_missed(room, needs):
-            yield f"{PACKAGE}.{room} does not say that {needs} is missing"
+        elif not _is_missed(package, needs):
+            yield f"{PACKAGE}.{package} does not say that {needs} is missing"
 
 
-def _is_missed(room: str, needs: str) -> bool:
+def _is_missed(package: str, needs: str) -> bool:
     """Whether Python's own words say what is missing."""
     try:
-        importlib.import_module(f"{PACKAGE}.{room}.{FIRST[room]}")
+        importlib.import_module(f"{PACKAGE}.{package}.{FIRST[package]}")
     except ModuleNotFoundError as error:
         return (error.name or "").partition(".")[0] == needs
     return False

@@ -11,10 +11,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engines import EngineError, Server, free_port, until
-from environments import BUILD
+from support.processes import Deployment, DeploymentError, eventually, free_port
 
-_FETCHED = BUILD / "debian"
+_FETCHED = Path(__file__).resolve().parent.parent / ".build" / "debian"
 _PACKAGES = {"postgres": "postgresql", "redis-server": "redis-server"}
 _SYSTEM = "usr/lib/postgresql/*/bin"
 
@@ -26,7 +25,7 @@ class Programs:
         home: A folder to unpack into; everybody on the machine can read it, since PostgreSQL refuses to be root.
 
     Raises:
-        EngineError: They are missing, and apt cannot fetch them.
+        DeploymentError: They are missing, and apt cannot fetch them.
     """
 
     def __init__(self, home: Path) -> None:
@@ -47,7 +46,7 @@ class Programs:
         """The folder that a program is in."""
         found = self._find(program)
         if found is None:
-            raise EngineError(f"{program} is not in the packages {', '.join(_PACKAGES.values())}; install it")
+            raise DeploymentError(f"{program} is not in the packages {', '.join(_PACKAGES.values())}; install it")
         return found
 
     def _find(self, program: str) -> Path | None:
@@ -60,7 +59,7 @@ def _fetch(packages: Sequence[str]) -> list[Path]:
     wanted, stamp = " ".join(packages), _FETCHED / "stamp"
     if not (stamp.exists() and stamp.read_text() == wanted):
         if shutil.which("apt-get") is None:
-            raise EngineError(f"install {wanted}: this machine has no apt-get to do it with")
+            raise DeploymentError(f"install {wanted}: this machine has no apt-get to do it with")
         shutil.rmtree(_FETCHED, ignore_errors=True)
         for folder in (archives, _FETCHED / "lists"):
             (folder / "partial").mkdir(parents=True)
@@ -79,10 +78,10 @@ def _run(command: Sequence[str]) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         advice = f"install {' and '.join(_PACKAGES.values())} yourself"
-        raise EngineError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}; {advice}")
+        raise DeploymentError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}; {advice}")
 
 
-class PostgreSQL(Server):
+class PostgreSQL(Deployment):
     """A PostgreSQL of its own, without passwords and without care for what a power cut would do to it.
 
     Args:
@@ -104,7 +103,7 @@ class PostgreSQL(Server):
         """Start it, and wait until it answers."""
         options = ("--username=postgres", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync")
         if self.call("initdb", "initdb", "--pgdata", str(self._data), *options):
-            raise EngineError("PostgreSQL could not lay out its data directory")
+            raise DeploymentError("PostgreSQL could not lay out its data directory")
         settings: Mapping[str, object] = {
             "fsync": "off",
             "listen_addresses": "127.0.0.1",
@@ -115,12 +114,12 @@ class PostgreSQL(Server):
         }
         told = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self.serve("postgres", "postgres", "-D", str(self._data), *told)
-        until(lambda: self._psql("ready", "SELECT 1"), "PostgreSQL answers", 60)
+        eventually(lambda: self._psql("ready", "SELECT 1"), "PostgreSQL", 60)
 
     def database(self, name: str) -> str:
         """Make a database; its address without the scheme, as a URL has it."""
         if not self._psql("create", f"CREATE DATABASE {name}"):
-            raise EngineError(f"PostgreSQL could not make the database {name}")
+            raise DeploymentError(f"PostgreSQL could not make the database {name}")
         return f"postgres@127.0.0.1:{self._port}/{name}"
 
     def _psql(self, label: str, statement: str) -> bool:
@@ -129,7 +128,7 @@ class PostgreSQL(Server):
         return self.call(label, "psql", *address, "--no-psqlrc", f"--command={statement}") == 0
 
 
-class Redis(Server):
+class Redis(Deployment):
     """A Redis of its own that writes nothing down.
 
     Args:
@@ -146,7 +145,7 @@ class Redis(Server):
         """Start it, and wait until it answers."""
         keep_nothing = ("--save", "", "--appendonly", "no")
         self.serve("redis", "redis-server", "--bind", "127.0.0.1", "--port", str(self._port), *keep_nothing)
-        until(self._answers, "Redis answers", 60)
+        eventually(self._answers, "Redis", 60)
 
     def _answers(self) -> bool:
         self.check()

@@ -1,4 +1,4 @@
-"""How long something keeps its process while the service misbehaves."""
+"""How long something keeps its process while the service is faulty."""
 
 import contextlib
 import json

@@ -7,36 +7,32 @@ in the end every one of them is accounted for.
 
 import argparse
 import contextlib
-import json
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import environments
-import processes
+import figures
 from accounting import Account, account, floor
 from clusters import CeleryAirflow, WorkedPrefect
 from databases import PostgreSQL, Programs, Redis
-from engines import EngineError, Sandbox, Server, until
-from environments import BUILD, ROOT
+from support import processes
+from support.airflow import connection
+from support.processes import DeploymentError, eventually
+from support.sandbox import KEY, Sandbox, running_sandbox
 
-ENVIRONMENTS = ("airflow-3.3-celery", "prefect-3.8")
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / ".build"
 PER_MINUTE = 60
 PER_PROCESS = 10
-REPORT = BUILD / "scale.json"
 LOGS = BUILD / "scale-logs"
-_API_KEY = "ask_sandbox"
 _PATIENCE = 40 * 60
 _QUIET = 60
 _START = time.monotonic()
-
-ServerT = TypeVar("ServerT", bound=Server)
 
 
 @dataclass(frozen=True)
@@ -112,25 +108,22 @@ class Streams:
     def __init__(self, sandbox: Sandbox, part: Part, runs: int) -> None:
         self.keys = [f"{part.name}-{number:03}" for number in range(runs)]
         self._sandbox, self._part = sandbox, part
-        sandbox.forget()
-        sandbox.behave()
-        sandbox.limit(max_concurrent=None, requests_per_minute=None)
-        for key in self.keys:
-            sandbox.start_stream(key, _API_KEY)
+        sandbox.reset()
+        sandbox.start(*self.keys)
         self._started = time.monotonic()
 
     def restrict(self) -> None:
         """Let the service be as the part wants it."""
         if self._part.outage:
-            self._sandbox.misbehave(times=100_000, delay=3600, status=503)
+            self._sandbox.inject_fault(times=100_000, delay=3600, status=503)
             return
         # Until then the requests that started the streams count, too.
         time.sleep(max(0.0, self._started + 61 - time.monotonic()))
-        self._sandbox.limit(max_concurrent=None, requests_per_minute=PER_MINUTE)
+        self._sandbox.limit(requests_per_minute=PER_MINUTE)
 
     def account(self, log: str) -> Account:
         """What became of them so far."""
-        return account(self.keys, self._sandbox.requests(), log)
+        return account(self.keys, self._sandbox.all_requests(), log)
 
 
 class AirflowFleet:
@@ -147,28 +140,29 @@ class AirflowFleet:
     def run(self, part: Part, streams: Streams) -> int:
         """Make a run for each stream; how many runs did not succeed."""
         airflow, dag, count = self._airflow, part.what, len(streams.keys)
-        airflow.wait_for(dag)
+        eventually(lambda: airflow.knows(dag), f"the DAG {dag}")
         before, succeeded = airflow.runs(dag, "success", "failed"), airflow.runs(dag, "success")
         together = not (part.durable or part.outage)
         if not together:
             streams.restrict()
         for key in streams.keys:
-            airflow.trigger(dag, key)
+            airflow.trigger(dag, run_id=key)
         if together:
             self._end_together(dag, before + count, streams)
         airflow.start_workers()
-        until(lambda: airflow.runs(dag, "success", "failed") == before + count, f"all runs of {dag} end", _PATIENCE)
+        over = before + count
+        eventually(lambda: airflow.runs(dag, "success", "failed") == over, f"the end of all runs of {dag}", _PATIENCE)
         return count - (airflow.runs(dag, "success") - succeeded)
 
     def _end_together(self, dag: str, done: int, streams: Streams) -> None:
         """Let the tasks of all runs end before a run does, as the scheduler looks at no paused DAG's runs."""
         airflow = self._airflow
-        until(lambda: airflow.tasks(dag, "queued", "running", "success") == done, "all tasks are queued", _PATIENCE)
-        airflow.pause(dag, paused=True)
+        eventually(lambda: airflow.tasks(dag, "queued", "running", "success") == done, "all queued tasks", _PATIENCE)
+        airflow.hold(dag, held=True)
         airflow.start_workers()
-        until(lambda: airflow.tasks(dag, "success") == done, "all tasks are done", _PATIENCE)
+        eventually(lambda: airflow.tasks(dag, "success") == done, "the end of all tasks", _PATIENCE)
         streams.restrict()
-        airflow.pause(dag, paused=False)
+        airflow.hold(dag, held=False)
 
 
 class PrefectFleet:
@@ -190,10 +184,10 @@ class PrefectFleet:
         before, succeeded = prefect.over("scale-batch"), prefect.runs(flow, "COMPLETED")
         for batch in batches:
             prefect.trigger(part.what, batch, gate)
-        until(lambda: prefect.runs("scale-batch", "RUNNING") == len(batches), "all processes run", _PATIENCE)
+        eventually(lambda: prefect.runs("scale-batch", "RUNNING") == len(batches), "all processes", _PATIENCE)
         streams.restrict()
         gate.touch()
-        until(lambda: prefect.over("scale-batch") == before + len(batches), "all processes are done", _PATIENCE)
+        eventually(lambda: prefect.over("scale-batch") == before + len(batches), "the end of all processes", _PATIENCE)
         return len(keys) - (prefect.runs(flow, "COMPLETED") - succeeded)
 
 
@@ -205,20 +199,18 @@ class Proof:
 
     Args:
         home: A folder for all that is written meanwhile.
-        runs: How many each part makes.
+        options: The command line.
     """
 
-    def __init__(self, home: Path, runs: int) -> None:
-        self._home, self._runs = home, runs
-        self._programs = Programs(home / "debian")
-        self._sandbox = Sandbox(home / "sandbox", ENVIRONMENTS[0])
-        self._postgres = PostgreSQL(home / "postgres", self._programs)
+    def __init__(self, home: Path, options: argparse.Namespace) -> None:
+        self._home, self._options, self._runs = home, options, options.runs
+        self._debian = Programs(home / "debian")
 
     def results(self, parts: Sequence[Part]) -> Iterator[Result]:
         """Run the parts; what comes of each."""
         engines: dict[str, Callable[[], AbstractContextManager[Fleet]]]
         engines = {"airflow": self._airflow, "prefect": self._prefect}
-        with running(self._sandbox), running(self._postgres):
+        with running_sandbox() as self._sandbox, PostgreSQL(self._home / "postgres", self._debian) as self._postgres:
             for name, engine in engines.items():
                 if chosen := [part for part in parts if part.engine == name]:
                     with engine() as fleet:
@@ -227,16 +219,17 @@ class Proof:
 
     @contextlib.contextmanager
     def _airflow(self) -> Iterator[AirflowFleet]:
-        connection = {"conn_type": "activitysmith", "password": _API_KEY, "host": self._sandbox.base_url}
-        with running(Redis(self._home / "redis", self._programs)) as redis:
-            airflow = CeleryAirflow(self._home / "airflow", connection, self._postgres, redis)
-            with running(airflow):
-                yield AirflowFleet(airflow)
+        account = connection(self._sandbox.base_url, KEY)
+        with (
+            Redis(self._home / "redis", self._debian) as redis,
+            CeleryAirflow(self._home / "airflow", account, self._postgres, redis, self._options.airflow) as airflow,
+        ):
+            yield AirflowFleet(airflow)
 
     @contextlib.contextmanager
     def _prefect(self) -> Iterator[PrefectFleet]:
-        variables = {"ACTIVITYSMITH_API_KEY": _API_KEY, "ACTIVITYSMITH_BASE_URL": self._sandbox.base_url}
-        with running(WorkedPrefect(self._home / "prefect", variables, self._postgres)) as prefect:
+        variables = {"ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": self._sandbox.base_url}
+        with WorkedPrefect(self._home / "prefect", variables, self._postgres, self._options.prefect) as prefect:
             yield PrefectFleet(prefect)
 
     def _result(self, part: Part, fleet: Fleet) -> Result:
@@ -254,16 +247,6 @@ class Proof:
         return Result(part, seen, failed)
 
 
-@contextlib.contextmanager
-def running(server: ServerT) -> Iterator[ServerT]:
-    """A server for the time of the block."""
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
 def table(results: Sequence[Result]) -> str:
     """The results as a table."""
     rows = [_row(result) for result in results]
@@ -271,6 +254,10 @@ def table(results: Sequence[Result]) -> str:
     width = {head: max(len(head), *(len(row[head]) for row in rows)) for head in heads}
     lines = [{head: head for head in heads}, *rows]
     return "\n".join("  ".join(f"{line[head]:>{width[head]}}" for head in heads) for line in lines)
+
+
+def _outcomes(account: Account) -> dict[str, int]:
+    return {"delivered": account.delivered, "said in the log": account.said, "lost": len(account.lost)}
 
 
 def _row(result: Result) -> dict[str, str]:
@@ -313,6 +300,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     names = ", ".join(part.name for part in PARTS)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"airflow, prefect, or of {names}; none means all")
+    parser.add_argument("--keep", action="store_true", help="write what the site shows of it")
+    for name in ("airflow", "prefect"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=f"the folder of {name}'s programs")
     parser.add_argument("--runs", type=int, default=200, help="how many runs each part makes (default: %(default)s)")
     options = parser.parse_args()
     if unknown := [name for name in options.parts if not _selected([name])]:
@@ -330,17 +320,21 @@ def main() -> None:
     """Show it, and fail if something was lost or went to a wrong stream."""
     options = _options()
     processes.interrupt_on_any_end()
-    environments.prepare(ENVIRONMENTS)
     try:
         with _scratch() as home:
-            results = list(Proof(home, options.runs).results(_selected(options.parts)))
+            results = list(Proof(home, options).results(_selected(options.parts)))
     except KeyboardInterrupt:
         sys.exit("\nstopped")
-    except (EngineError, OSError) as error:
+    except (DeploymentError, OSError) as error:
         sys.exit(f"The proof failed: {error}\nWhat the programs printed is in {LOGS.relative_to(ROOT)}")
-    document = [{"part": result.part.name, "floor": result.floor, **asdict(result.account)} for result in results]
-    REPORT.write_text(json.dumps(document, indent=2))
-    print(f"\n{table(results)}\n\nAll of it: {REPORT.relative_to(ROOT)}", flush=True)
+    print(f"\n{table(results)}", flush=True)
+    if options.keep:
+        rows: list[dict[str, object]] = [
+            {"name": f"{result.part.name}: {what}", "value": value, "ours": what != "lost"}
+            for result in results
+            for what, value in _outcomes(result.account).items()
+        ]
+        figures.write("scale", f"What became of {options.runs} streams", "streams", rows)
     if wrong := [result.part.name for result in results if result.wrong]:
         sys.exit(f"Not as it should be: {', '.join(wrong)}; the logs are in {LOGS.relative_to(ROOT)}")
 
