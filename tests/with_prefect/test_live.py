@@ -347,7 +347,7 @@ def test_a_flow_that_is_retried_counts_from_zero_in_the_same_stream(sandbox: San
         work.submit(1).wait()
         if len(attempts) == 1:
             fail.submit().wait()
-            shows(sandbox, current_step=2, step_color="red")
+            shows(sandbox, current_step=1, step_color="red")
             raise FailedAtLastError
         shows(sandbox, current_step=1)
 
