@@ -561,24 +561,14 @@ def test_a_service_at_fault_changes_no_run(
 
 
 @pytest.mark.parametrize(
-    ("stream_key", "credentials", "said"),
-    [
-        (None, None, "ACTIVITYSMITH_API_KEY"),
-        (None, "none-of-this-name", "none-of-this-name"),
-        (lambda flow, run: "", None, "stream_key"),
-        (lambda flow, run: 1 / 0, None, "division by zero"),
-    ],
+    ("credentials", "said"), [(None, "ACTIVITYSMITH_API_KEY"), ("none-of-this-name", "none-of-this-name")]
 )
 def test_what_goes_wrong_before_the_start_is_one_line_and_changes_no_run(
-    stream_key: Any,
-    credentials: str | None,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    credentials: str | None, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("ACTIVITYSMITH_API_KEY", raising=False)
 
-    @flow(name="nightly", **live_activity_hooks(stream_key, total=3, credentials=credentials))
+    @flow(name="nightly", **live_activity_hooks(total=3, credentials=credentials))
     def nightly() -> int:
         return work(7)
 
