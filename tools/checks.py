@@ -36,7 +36,6 @@ PARTS: dict[str, dict[str, int]] = {
         "release": 5,
     },
     "ci": {
-        "prefect-3.8": 300,
         "core-python3.13": 150,
         "airflow-3.2": 120,
         "airflow-3.1": 100,
@@ -51,6 +50,7 @@ PARTS: dict[str, dict[str, int]] = {
         "live-airflow-3.1": 670,
         "live-prefect-3.9": 380,
         "live-prefect-3.6": 380,
+        "prefect-3.8": 300,
         "prefect-3.6": 300,
         "lowest-prefect": 300,
         "prefect-python3.13": 300,

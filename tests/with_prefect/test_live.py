@@ -325,6 +325,7 @@ def test_runs_at_once_in_one_process_are_counted_apart(sandbox: Sandbox) -> None
     def nightly(tasks: int) -> None:
         both.wait(60)
         work.map(range(tasks)).wait()
+        shows(sandbox, f"nightly-{tasks}", current_step=tasks)
         both.wait(60)
         raise FailedAtLastError
 
