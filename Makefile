@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS := never
 help: ## list the targets; the names of `make sessions` are targets, too
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-test: $(BIN)/nox ## lint, types, all packages, the newest engines, and one run of each engine (6 minutes)
+test: $(BIN)/nox ## lint, types, all packages, the newest engines, and one run of each engine
 	@$(RUN) test
 
 test-ci: $(BIN)/nox ## the same, then older engines, the newest Python and the site: what CI runs
