@@ -103,12 +103,14 @@ def _fault_of_key(key: object) -> str | None:
     return None
 
 
-def _check_base_url(setting: str, base_url: str) -> str:
+def _check_base_url(setting: str, base_url: object) -> str:
     """The base URL without a trailing slash, if the key may travel to it."""
+    if not isinstance(base_url, str):
+        raise ConfigurationError((setting, f"must be a string, not {type(base_url).__name__}"))
     try:
         text = plain_string(base_url).strip()
         url = _parse_url(text)
-    except (httpx.InvalidURL, TypeError, ValueError):
+    except (httpx.InvalidURL, ValueError):
         text, url = "", httpx.URL("")
     _check_port(setting, url)
     if url.scheme not in ("https", "http") or not url.host:

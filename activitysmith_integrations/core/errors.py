@@ -25,6 +25,7 @@ _RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 _MAX_PROBLEMS = 10
 _MAX_QUOTED = 300
 _MAX_VALUE = 100
+_MAX_PROBLEM = 1000
 _MAX_KEPT = 2000
 
 
@@ -52,7 +53,8 @@ class _InvalidInputError(ActivitySmithError, ValueError):
         self.problems = problems
 
     def __str__(self) -> str:
-        shown = [f"{name}: {problem}" if name else problem for name, problem in self.problems[:_MAX_PROBLEMS]]
+        known = [(cut_short(name), cut_short(problem, _MAX_PROBLEM)) for name, problem in self.problems[:_MAX_PROBLEMS]]
+        shown = [f"{name}: {problem}" if name else problem for name, problem in known]
         more = len(self.problems) - len(shown)
         return "; ".join([*shown, *([f"and {more} more"] if more else [])])
 
@@ -244,7 +246,12 @@ def quoted(value: object) -> str:
         text = repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
+    return cut_short(text)
+
+
+def cut_short(text: str, limit: int = _MAX_VALUE) -> str:
+    """At most *limit* characters, the last an ellipsis if something is missing."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _message(body: Any) -> str:
@@ -260,5 +267,4 @@ def _message(body: Any) -> str:
 
 def on_one_line(text: str) -> str:
     """A text as a log line quotes it: on one line, and cut."""
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…"
+    return cut_short(" ".join(text.split()), _MAX_QUOTED)

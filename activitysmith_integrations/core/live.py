@@ -23,13 +23,14 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     """Shows a block of code as a Live Activity while it runs, and ends it with its result.
 
     Entering starts the stream, :meth:`advance` and :meth:`update` move it, leaving ends it: an exception is a
-    failure, Ctrl-C and SIGTERM a cancellation, and all of them pass on. Whatever the network does raises nothing here,
-    and a missing API key neither: it is logged, and the work goes on. Updates go out from a thread of its own, so the
-    work does not wait for them; leaving waits for the one on its way and for the end. iOS allows few updates: whole
-    segments come first, other changes are shown while there is room. Use each instance once.
+    failure, Ctrl-C, SIGTERM and SIGHUP are a cancellation, and all of them pass on. Whatever the network does raises
+    nothing here, and a missing API key neither: it is logged, and the work goes on. Updates go out from a thread of its
+    own, so the work does not wait for them; leaving waits for the one on its way and for the end. iOS allows few
+    updates: whole segments come first, other changes are shown while there is room. Use each instance once.
 
-    SIGTERM, which ``docker stop``, systemd and Kubernetes send, is taken as a cancellation where Python would just end
-    (nobody else handles it) and the block is in the main thread; the process then exits with code 143.
+    SIGTERM, which ``docker stop``, systemd and Kubernetes send, and SIGHUP, which a closed terminal sends, are taken
+    over where Python would just end (nobody else handles them) and the block is in the main thread; the process then
+    exits with code 143 or 129.
 
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
@@ -60,6 +61,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
         **options: Unpack[EndOptions],
     ) -> None:
         super().__init__(stream_key, steps, url, client, patience, options, ActivitySmithClient, UpdateSender)
+        self._termination = Termination()
 
     def advance(self, step: str | None = None) -> None:
         """Show that the work goes on. It returns at once, and may be called from any thread and signal handler.
@@ -80,15 +82,27 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
         self._record_progress(done, subtitle)
 
     def __enter__(self) -> Self:
-        self._enter()
-        if self._sender is not None:
-            self._termination = Termination()
-        return self
+        self._use()
+        try:
+            sender = self._prepare()
+            if sender is not None:
+                self._termination.start()
+                sender.start()
+            return self
+        except BaseException as interruption:  # nobody leaves a block that was not entered
+            self._leave(interruption)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._sender is None or self._client is None or self._belongs_to_another_process():
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if self._client is None or self._belongs_to_another_process():
+            return
+        if self._sender is None:
+            self._close(self._client)
             return
         with self._termination.leaving(error):
             self._finish(self._sender, self._client, self._termination.cause(error))
@@ -106,8 +120,11 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
             _log.log(*line_of_interrupted_end(self._key, interruption))
             raise
         finally:
-            if self._is_own_client:
-                client.close()
+            self._close(client)
+
+    def _close(self, client: ActivitySmithClient) -> None:
+        if self._is_own_client:
+            client.close()
 
 
 class _Done:
@@ -150,6 +167,7 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         **options: Unpack[EndOptions],
     ) -> None:
         super().__init__(stream_key, steps, url, client, patience, options, AsyncActivitySmithClient, AsyncUpdateSender)
+        self._termination = AsyncTermination()
 
     def advance(self, step: str | None = None) -> _Done:
         """Show that the work goes on; see :meth:`LiveActivity.advance`. It may be awaited, and need not be."""
@@ -162,15 +180,27 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         return _Done()
 
     async def __aenter__(self) -> Self:
-        self._enter()
-        if self._sender is not None:
-            self._termination = AsyncTermination()
-        return self
+        self._use()
+        try:
+            sender = self._prepare()
+            if sender is not None:
+                self._termination.start()
+                sender.start()
+            return self
+        except BaseException as interruption:  # nobody leaves a block that was not entered
+            await self._leave(interruption)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._sender is None or self._client is None or self._belongs_to_another_process():
+        await self._leave(error)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        if self._client is None or self._belongs_to_another_process():
+            return
+        if self._sender is None:
+            await self._close(self._client)
             return
         self._termination.leave()
         self._ending = asyncio.create_task(self._finish(self._sender, self._client, self._termination.cause(error)))
@@ -194,5 +224,8 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
             _log.log(*line_of_interrupted_end(self._key, interruption))
             raise
         finally:
-            if self._is_own_client:
-                await client.aclose()
+            await self._close(client)
+
+    async def _close(self, client: AsyncActivitySmithClient) -> None:
+        if self._is_own_client:
+            await client.aclose()

@@ -10,7 +10,6 @@ handshake.
 # that import's lock and hangs, so what threads need is imported before they start.
 import encodings.idna  # noqa: F401
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -19,6 +18,8 @@ from contextvars import ContextVar
 from typing import Any
 
 import httpcore
+
+from activitysmith_integrations.core.threads import BackgroundThread
 
 _SocketOptions = Iterable[httpcore.SOCKET_OPTION] | None
 
@@ -68,7 +69,7 @@ def _connect_in_thread(connect: Callable[[], "_Stream"], timeout: float) -> "_St
         except Exception as error:
             future.set_exception(error)
 
-    thread = threading.Thread(target=run, name="activitysmith-connect", daemon=True)
+    thread = BackgroundThread(run, "activitysmith-connect")
     try:
         try:
             thread.start()

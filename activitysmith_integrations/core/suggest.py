@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.errors import InvalidRequestError, quoted
 
 # Comparing takes microseconds for each name and letter, and callers have little time.
 _MAX_COMPARED, _MAX_LENGTH = 500, 100
@@ -18,6 +18,8 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
         known: The names that there are.
     """
     meant = closest(name, known)
+    if meant and not name.isascii():  # letters of another alphabet may look the same
+        return f"did you mean {meant}? What stands there is {name[:_MAX_LENGTH]!a}"
     return f"did you mean {meant}?" if meant else f"known are {', '.join(known)}"
 
 
@@ -61,3 +63,31 @@ def check_names(
         meant = (synonyms or {}).get(name)
         hint = f"did you mean {meant}?" if meant else unknown_name(name, [*other, *names])
         raise InvalidRequestError((name, f"is not an option; {hint}"))
+
+
+def value_at(options: Any, path: str) -> Any:
+    """The value that a member of options has, None where it has none.
+
+    Args:
+        options: The options.
+        path: The member, such as ``action.url`` or ``tags.1``.
+    """
+    for name in path.split("."):
+        if isinstance(options, Mapping):
+            options = options.get(name)
+        elif isinstance(options, (list, tuple)) and name.isdigit() and int(name) < len(options):
+            options = options[int(name)]
+        else:
+            return None
+    return options
+
+
+def with_value(rule: str, value: Any) -> str:
+    """A broken rule, and the value that breaks it.
+
+    Args:
+        rule: The rule.
+        value: The value, None where it is not known.
+    """
+    is_told = value is None or isinstance(value, (Mapping, list, tuple)) or quoted(value) in rule
+    return rule if is_told else f"{rule}; it is {quoted(value)}"

@@ -16,6 +16,7 @@ from activitysmith_integrations.core.errors import (
     APIConnectionError,
     APITimeoutError,
     InvalidResponseError,
+    on_one_line,
     status_error,
 )
 from activitysmith_integrations.core.keys import check_stream_key
@@ -250,6 +251,7 @@ def connection_error(
     text = str(error) or type(error).__name__
     reason = _without(endpoint.api_key, text)
     cause = error if reason == text else None
+    reason = on_one_line(reason)
     if is_timeout:
         return APITimeoutError(f"No answer from {endpoint.base_url} in time ({reason})."), cause
     return APIConnectionError(f"No answer from {endpoint.base_url}: {reason}."), cause

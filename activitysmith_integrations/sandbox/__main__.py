@@ -1,4 +1,4 @@
-"""``python -m activitysmith_integrations.sandbox``: run the sandbox on this machine, or draw a state."""
+"""``activitysmith-sandbox``: run the sandbox on this machine, or draw a state."""
 
 import argparse
 import contextlib
@@ -8,18 +8,11 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
+from pathlib import Path
 
-try:
-    from activitysmith_integrations.core.errors import InvalidRequestError
-    from activitysmith_integrations.sandbox.app import create_app
-    from activitysmith_integrations.sandbox.hosts import is_loopback, reachable_host
-    from activitysmith_integrations.sandbox.preview import preview
-    from activitysmith_integrations.sandbox.server import SandboxServer, listen
-except ModuleNotFoundError as missing:
-    sys.exit(
-        f"The sandbox needs {str(missing.name).partition('.')[0]}, which is not installed: "
-        "pip install 'activitysmith-integrations[sandbox]'"
-    )
+from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.sandbox.hosts import is_loopback, reachable_host
+from activitysmith_integrations.sandbox.preview import preview
 
 
 def page_url(host: str, port: int) -> str:
@@ -67,7 +60,7 @@ For Airflow:
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m activitysmith_integrations.sandbox",
+        prog="activitysmith-sandbox",
         description="A local ActivitySmith stream API to develop and test against, with a page that shows the lock "
         "screen. It keeps everything in memory.",
     )
@@ -85,7 +78,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "preview", help="write the SVG of a state", description="Write the SVG of a state, as the page would show it."
     )
     picture.add_argument("state", nargs="?", help="file with a content state, or a request, as JSON; - or none: stdin")
-    picture.add_argument("-o", "--output", metavar="FILE", help="file to write (default: standard output)")
+    picture.add_argument(
+        "-o",
+        "--output",
+        type=_svg_file,
+        metavar="FILE",
+        help="file to write, such as state.svg (default: standard output)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -99,6 +98,15 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a number of 1 or more")
     return int(text)
+
+
+def _svg_file(text: str) -> str:
+    suffix = Path(text).suffix
+    if suffix.lower() not in ("", ".svg"):
+        raise argparse.ArgumentTypeError(
+            f"only SVG is written, not {suffix[1:]}; name it {Path(text).with_suffix('.svg')}"
+        )
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,6 +131,11 @@ def _preview(source: str | None, target: str | None) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    try:
+        from activitysmith_integrations.sandbox.app import create_app
+        from activitysmith_integrations.sandbox.server import SandboxServer, listen
+    except ModuleNotFoundError as error:
+        sys.exit(str(error))
     try:
         listener = listen(options.host, options.port)
     except OSError as error:

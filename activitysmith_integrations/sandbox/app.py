@@ -4,13 +4,16 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect
-from starlette.routing import Route
-
 from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.sandbox import needs_sandbox
+
+with needs_sandbox():
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.requests import ClientDisconnect
+    from starlette.routing import Route
+
 from activitysmith_integrations.sandbox.access import AccessMiddleware
 from activitysmith_integrations.sandbox.api import StreamEndpoint
 from activitysmith_integrations.sandbox.control import Control

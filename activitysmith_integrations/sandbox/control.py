@@ -131,8 +131,7 @@ class Control:
             raise RefusedError(
                 501,
                 "Not Implemented",
-                "This server cannot close a connection on demand; start the sandbox with "
-                "python -m activitysmith_integrations.sandbox.",
+                "This server cannot close a connection on demand; start the sandbox with activitysmith-sandbox.",
             )
         self._faults.add(fault)
         return AsciiJSONResponse({"faults": self._faults.to_json()})

@@ -4,9 +4,12 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-import uvicorn
-from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from activitysmith_integrations.sandbox import needs_sandbox
+
+with needs_sandbox():
+    import uvicorn
+    from starlette.applications import Starlette
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from activitysmith_integrations.sandbox.connection import CLOSE_CONNECTION
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 from support.sandbox import Sandbox, running_sandbox
@@ -14,6 +15,27 @@ PICTURES = sorted((Path(__file__).parents[2] / "docs" / "pictures").glob("*.json
 # Until the page is painted and its observers have run.
 TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 PROGRESS = {"title": "Load", "type": "progress", "percentage": 10}
+# Each class of the page with what has it, and whether it changes how anything looks; not those of the cards, which the
+# sandbox draws.
+CLASSES = """
+() => {
+  const html = (nodes) => [...nodes].filter((one) => one instanceof HTMLElement);
+  const styles = (one) => ["", "::before"].map((part) => ({ ...getComputedStyle(one, part) }));
+  const all = (one) => JSON.stringify([one, ...html(one.querySelectorAll("*"))].map(styles));
+  const looks = {};
+  for (const one of html(document.querySelectorAll("[class]"))) {
+    for (const name of [...one.classList]) {
+      const where = `${name} of <${one.nodeName} class="${one.getAttribute("class")}">`;
+      if (where in looks) continue;
+      const before = all(one);
+      one.classList.remove(name);
+      looks[where] = all(one) !== before;
+      one.classList.add(name);
+    }
+  }
+  return looks;
+}
+"""
 
 Screenshot = Callable[..., None]
 
@@ -120,7 +142,8 @@ def test_a_timer_counts_by_itself(page: Page, sandbox: Sandbox) -> None:
     assert page.locator("[data-counts]").count() == 0
 
 
-def test_an_ended_activity_goes_when_ios_removes_it(page: Page, sandbox: Sandbox) -> None:
+def test_an_ended_activity_fades_when_ios_removes_it(page: Page, sandbox: Sandbox) -> None:
+    page.evaluate("() => { animations = []; document.onanimationstart = (one) => animations.push(one.animationName); }")
     sandbox.put("etl", PROGRESS)
     sandbox.end("etl", content_state={**PROGRESS, "auto_dismiss_seconds": 4})
     expect(page.locator(".end")).to_have_text(re.compile("^Ended · iOS removes it in 0:0[0-4]$"))
@@ -128,6 +151,15 @@ def test_an_ended_activity_goes_when_ios_removes_it(page: Page, sandbox: Sandbox
     expect(page.locator("#nothing")).to_be_visible()
     expect(page.locator("#removed > li")).to_have_count(1)
     expect(page.locator("#removed .label")).to_have_text("Load, 10 %")
+    assert page.evaluate("animations") == ["appear", "leave"]
+
+
+def test_an_activity_that_its_end_removes_at_once_goes(page: Page, sandbox: Sandbox) -> None:
+    sandbox.put("etl", PROGRESS)
+    expect(cards(page)).to_have_count(1)
+    sandbox.end("etl", content_state={**PROGRESS, "auto_dismiss_seconds": 0})
+    expect(page.locator("#removed > li")).to_have_count(1)
+    expect(page.locator("#stack > li")).to_have_count(0)
 
 
 def test_who_comes_late_sees_what_ios_has_removed_since(
@@ -142,7 +174,7 @@ def test_who_comes_late_sees_what_ios_has_removed_since(
     page.reload()
     expect(cards(page)).to_have_count(1)
     (row,) = page.locator("#removed > li").all()
-    expect(row.locator(".stream")).to_have_text("nightly_etl")
+    expect(row.get_by_text("nightly_etl", exact=True)).to_be_visible()
     expect(row.locator(".label")).to_have_text("nightly_etl, Done in 12 s, 100 %")
     expect(row.locator(".dot")).to_have_css("background-color", "rgb(52, 199, 89)")
     screenshot()
@@ -233,6 +265,27 @@ def test_nothing_is_animated_where_reduced_motion_is_preferred(page: Page, sandb
     sandbox.put("etl", PROGRESS, alert={"title": "now"})
     expect(page.locator(".banner")).to_have_css("animation-name", "none")
     expect(page.locator("#stack > li")).to_have_css("animation-name", "none")
+
+
+def test_every_class_changes_how_something_looks_wide_and_light_or_narrow_and_dark(
+    page: Page, sandbox: Sandbox
+) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    sandbox.put("etl", PROGRESS)
+    sandbox.put("gone", PROGRESS)
+    sandbox.end("gone", content_state={**PROGRESS, "auto_dismiss_seconds": 0})
+    sandbox.inject_fault(status=503, times=1)
+    with pytest.raises(httpx.HTTPStatusError):
+        sandbox.put("refused", PROGRESS)
+    sandbox.end("etl", alert={"title": "etl", "body": "load failed"})
+    expect(page.locator(".banner")).to_have_count(1)
+    expect(page.locator("#removed > li")).to_have_count(1)
+    wide = page.evaluate(CLASSES)
+    page.set_viewport_size({"width": 375, "height": 812})
+    page.emulate_media(color_scheme="dark")
+    narrow = page.evaluate(CLASSES)
+    assert any(where.startswith("banner ") for where in wide)
+    assert [where for where in wide | narrow if not wide.get(where) and not narrow.get(where)] == []
 
 
 @pytest.mark.parametrize("width", [320, 375, 390, 430, 899])

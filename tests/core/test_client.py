@@ -192,7 +192,7 @@ def test_plain_http_is_for_this_machine_only(call: Any, service: Service, url: s
         ("https://xn--0.example.com", "is no URL of the form"),
         ("https://XN--", "is no URL of the form"),
         ("http://[::1", "is no URL"),
-        (7, "is no URL"),
+        (7, "must be a string, not int"),
     ],
 )
 def test_a_base_url_the_key_must_not_travel_to_is_refused(flavor: str, url: Any, message: str) -> None:

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from support.peer import Peer, read_request
@@ -117,6 +118,16 @@ def test_one_async_client_works_in_one_event_loop_after_the_other(gate: Gate) ->
 
     assert [asyncio.run(end()) for _ in range(3)] == [True] * 3
     assert gate.peer.connections == 3
+
+
+def test_an_async_client_that_nobody_closed_works_in_the_next_event_loop(peer: Any) -> None:
+    def answer_once(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(ANSWER.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        connection.shutdown(socket.SHUT_RDWR)
+
+    client = AsyncActivitySmithClient(KEY, base_url=peer(answer_once).base_url, retry=ONCE)
+    assert [asyncio.run(client.end_stream("k")).success for _ in range(2)] == [True, True]
 
 
 def test_one_async_client_works_in_many_event_loops_at_once(gate: Gate) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from support.service import KEY
@@ -83,6 +84,7 @@ def test_an_empty_base_url_in_the_environment_is_none(environment: pytest.Monkey
     ("arguments", "setting"),
     [
         ({"api_key": 7}, "api_key"),
+        ({"base_url": httpx.URL("https://example.com")}, "base_url"),
         ({"api_key": SecretStr("ask x")}, "api_key"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": None}, "timeout"),

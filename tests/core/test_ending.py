@@ -8,6 +8,7 @@ from activitysmith_integrations.core import (
     APITimeoutError,
     BadRequestError,
     EndStreamResponse,
+    InvalidResponseError,
     NotFoundError,
     ServerError,
     StreamResponse,
@@ -193,3 +194,9 @@ def test_a_durable_wrapper_raises_what_went_wrong_and_takes_an_unknown_stream_fo
         EndResult(error=ServerError(500)).response("nightly", missing_ok=True)
     answer = EndStreamResponse(**ANSWER)
     assert EndResult(answer=answer).response("nightly", missing_ok=False) is answer
+
+
+def test_a_durable_end_without_a_success_is_raised_with_what_the_service_says() -> None:
+    answer = EndStreamResponse(**{**ANSWER, "success": False, "warning": "No device took it."})
+    with pytest.raises(InvalidResponseError, match=r"answered without a success\. No device took it\."):
+        EndResult(answer).response("nightly", missing_ok=True)

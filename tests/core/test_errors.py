@@ -32,7 +32,7 @@ from activitysmith_integrations.core import (
     StreamRequest,
     stream_key,
 )
-from activitysmith_integrations.core.errors import error_text, quoted
+from activitysmith_integrations.core.errors import error_text, quoted, status_error
 
 
 class Hostile:
@@ -280,3 +280,17 @@ def test_an_error_is_logged_without_the_key(call: Any, service: Service, caplog:
         call("end_stream", "nightly")
     with caplog.at_level(logging.DEBUG):
         assert KEY not in caplog.text
+
+
+def test_an_error_says_how_long_to_wait_and_what_to_do_about_missing_recipients() -> None:
+    assert "The service asks to wait 17 s." in str(status_error(503, None, 17.0))
+    nobody = status_error(404, {"error": "No recipients", "effective_channel_slugs": []}, None)
+    assert "Pair an iPhone with the account" in str(nobody)
+
+
+def test_a_value_that_cannot_be_shown_is_shown_as_its_class() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise LookupError
+
+    assert quoted(Odd()) == "<Odd>"

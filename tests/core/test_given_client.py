@@ -242,3 +242,22 @@ def test_an_encoded_answer_is_not_decoded(end: Any, service: Service) -> None:
     service.will_answer(httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=_Large()))
     with pytest.raises(InvalidResponseError, match=r"encoded \(gzip\)"):
         end()
+
+
+def test_a_hooks_error_that_quotes_the_key_is_told_without_it(end: Any) -> None:
+    def raise_with_key(request: httpx.Request) -> None:
+        raise LookupError(f"unknown header {request.headers['authorization']}")
+
+    with pytest.raises(ConfigurationError, match=r"cannot send: LookupError: .*\*\*\*") as caught:
+        end({"request": [raise_with_key]})
+    assert KEY not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_hook_that_takes_an_error_away_leaves_its_status(flavor: str, end: Any, service: Service) -> None:
+    def close(response: httpx.Response) -> Any:
+        return response.close() if flavor == "sync" else response.aclose()
+
+    service.will_answer(httpx.Response(503, stream=_Large()))
+    with pytest.raises(ServerError):
+        end({"response": [close]})

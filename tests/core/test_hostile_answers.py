@@ -9,6 +9,7 @@ import tracemalloc
 import zlib
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, strategies as st
 from support.peer import read_request
@@ -16,7 +17,9 @@ from support.service import ENDED, KEY
 
 from activitysmith_integrations.core import (
     ActivitySmithError,
+    APIConnectionError,
     APIStatusError,
+    BillingError,
     EndStreamRequest,
     EndStreamResponse,
     InvalidResponseError,
@@ -70,6 +73,40 @@ def test_an_encoded_answer_is_refused_before_it_takes_memory(
         assert tracemalloc.get_traced_memory()[1] < 20 * MEGABYTE
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(b"Content-Encoding: gzip\r\nContent-Length: 20", b"x" * 20), (b"Connection: close", b" " * 2 * MEGABYTE)],
+    ids=["encoded", "large"],
+)
+@pytest.mark.parametrize("is_given", [False, True], ids=["own", "given"])
+def test_the_status_of_an_error_counts_whatever_its_body_is(
+    head: bytes, body: bytes, is_given: bool, flavor: str, over_the_wire: Any, peer: Any
+) -> None:
+    def answer(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 402 No\r\n%s\r\n\r\n%s" % (head, body))
+
+    options: dict[str, Any] = {"api_key": KEY, "base_url": peer(answer).base_url}
+    given = {"sync": httpx.Client, "async": httpx.AsyncClient}[flavor]() if is_given else None
+    with pytest.raises(BillingError) as caught:
+        over_the_wire({**options, "http_client": given}, "end_stream", "nightly")
+    assert caught.value.body is None or set(caught.value.body) <= {" "}
+    if isinstance(given, httpx.Client):
+        given.close()
+
+
+def test_a_peer_that_speaks_no_http_is_quoted_on_one_short_line(over_the_wire: Any, peer: Any) -> None:
+    def answer(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n: %s\r\n\r\n" % (b"x" * 50_000))
+
+    options = {"api_key": KEY, "base_url": peer(answer).base_url, "retry": RetryPolicy(max_retries=0)}
+    with pytest.raises(APIConnectionError, match="illegal header line") as caught:
+        over_the_wire(options, "end_stream", "nightly")
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
 
 
 def test_an_answer_that_says_it_is_not_encoded_is_read(over_the_wire: Any, peer: Any) -> None:

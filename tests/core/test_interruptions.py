@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -144,7 +144,13 @@ def test_a_storm_of_signals_loses_no_step(wire: Wire) -> None:
 
 
 @pytest.fixture
-def closed(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> list[str]:
+def made() -> list[object]:
+    """The own clients that were made."""
+    return []
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch, wire: Wire, made: list[object]) -> list[str]:
     """Own clients that ask the stand-in; says which of them were closed."""
     closed: list[str] = []
     sync, asynchronous = ActivitySmithClient.__init__, AsyncActivitySmithClient.__init__
@@ -152,10 +158,12 @@ def closed(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> list[str]:
 
     def make(client: ActivitySmithClient, *args: Any, **options: Any) -> None:
         sync(client, KEY, http_client=httpx.Client(transport=httpx.MockTransport(wire)))
+        made.append(client)
 
     def make_async(client: AsyncActivitySmithClient, *args: Any, **options: Any) -> None:
         transport = httpx.MockTransport(wire.in_a_thread)
         asynchronous(client, KEY, http_client=httpx.AsyncClient(transport=transport))
+        made.append(client)
 
     def note_close(client: ActivitySmithClient) -> None:
         closed.append("sync")
@@ -288,3 +296,103 @@ def test_a_cancellation_while_the_end_is_sent_leaves_at_once_and_the_end_arrives
     assert wire.methods == ["PUT", "DELETE"]
     assert any(message.startswith("Ended Live Activity stream 'nightly'") for message in caplog.messages)
     assert closed == ["async"]
+
+
+# Ctrl-C while the block is entered
+
+
+class _Interruption:
+    """Raises KeyboardInterrupt once, before one of the lines of ours that a thread runs.
+
+    Args:
+        at: The number of the line, from 0.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self._before = sys.gettrace()
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> Any:
+        # While a thread is started, signals are blocked.
+        if OURS not in frame.f_code.co_filename or frame.f_code.co_filename.endswith("threads.py"):
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left < 0:
+                self.stop()
+                raise KeyboardInterrupt
+        return self
+
+    def start(self) -> None:
+        sys.settrace(self)
+
+    def stop(self) -> None:
+        sys.settrace(self._before)
+
+
+def _enter_and_leave(interruption: _Interruption) -> None:
+    activity = LiveActivity("nightly")
+    interruption.start()
+    try:
+        activity.__enter__()
+    finally:
+        interruption.stop()
+    activity.__exit__(None, None, None)
+
+
+async def _enter_and_leave_async(interruption: _Interruption) -> None:
+    activity = AsyncLiveActivity("nightly")
+    interruption.start()
+    try:
+        await activity.__aenter__()
+    finally:
+        interruption.stop()
+    await activity.__aexit__(None, None, None)
+
+
+def test_ctrl_c_anywhere_on_the_way_into_the_block_leaves_nothing_behind(
+    flavor: str, wire: Wire, closed: list[str], made: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = 0
+    while True:
+        for each in (wire.methods, closed, made):
+            each.clear()
+        caplog.clear()
+        interruption = _Interruption(lines)
+        try:
+            if flavor == "sync":
+                _enter_and_leave(interruption)
+            else:
+                asyncio.run(_enter_and_leave_async(interruption))
+        except KeyboardInterrupt:
+            lines += 1
+        else:
+            break
+        for thread in threading.enumerate():
+            if thread.name == "activitysmith-updates":
+                thread.join()
+        assert wire.methods in ([], ["PUT", "DELETE"]), f"line {lines}"
+        assert len(closed) >= len(made), f"line {lines}"
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, f"line {lines}"
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, []), f"line {lines}"
+    assert lines > 20
+    assert wire.methods == ["PUT", "DELETE"]
+
+
+def test_ctrl_c_while_the_sender_starts_leaves_nothing_to_be_sent_later(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupt(thread: threading.Thread) -> NoReturn:
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    with wire.client() as client:
+        monkeypatch.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            LiveActivity("nightly", client=client).__enter__()
+        start(threads[0])
+        threads[0].join()
+    assert wire.methods == []

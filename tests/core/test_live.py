@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import httpx
 import pytest
@@ -17,11 +17,13 @@ from activitysmith_integrations.core import (
     ActivitySmithClient,
     AsyncActivitySmithClient,
     AsyncLiveActivity,
+    ConfigurationError,
     InvalidRequestError,
     LiveActivity,
 )
 from activitysmith_integrations.core.runs import budget
-from activitysmith_integrations.core.runs.sender import _Sender
+from activitysmith_integrations.core.runs.progress import Progress
+from activitysmith_integrations.core.runs.sender import AsyncUpdateSender, UpdateSender, _Sender
 
 Activity: TypeAlias = LiveActivity | AsyncLiveActivity
 Behaviour: TypeAlias = Callable[[httpx.Request], httpx.Response | None]
@@ -514,3 +516,144 @@ def test_nothing_lives_on_after_the_end_however_slow_the_service_is(
     assert len(slow_sandbox.requests("PUT")) >= 1
     assert len(slow_sandbox.ends("nightly")) == 1
     assert slow_sandbox.living() == []
+
+
+class _Wordless:
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+def test_a_step_without_a_name_is_a_warning_once(live: Live, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    step: Any = _Wordless()
+
+    def body(activity: Activity) -> None:
+        activity.advance(step)
+        activity.advance(step)
+
+    live(body, steps=["load"])
+    warnings = [message for message in caplog.messages if "a step that has no name" in message]
+    assert len(warnings) == 1
+    assert "LookupError: no words" in warnings[0]
+    assert wire.end["content_state"]["current_step"] == 1
+
+
+def test_an_interruption_between_making_the_client_and_its_sender_closes_the_client(
+    flavor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setenv("ACTIVITYSMITH_API_KEY", KEY)
+
+    def interrupt(*arguments: object, **options: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("activitysmith_integrations.core.runs.block.running_labels", interrupt)
+    if flavor == "sync":
+        monkeypatch.setattr(ActivitySmithClient, "close", lambda _: closed.append(True))
+        with pytest.raises(KeyboardInterrupt):
+            LiveActivity("nightly").__enter__()
+    else:
+
+        async def aclose(_: object) -> None:
+            closed.append(True)
+
+        monkeypatch.setattr(AsyncActivitySmithClient, "aclose", aclose)
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(AsyncLiveActivity("nightly").__aenter__())
+    assert closed == [True]
+
+
+def test_ctrl_c_while_the_worker_starts_sends_nothing(flavor: str, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **options: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    async def enter() -> None:
+        activity = AsyncLiveActivity("nightly", client=wire.async_client())
+        monkeypatch.setattr(AsyncUpdateSender, "start", interrupt)
+        await activity.__aenter__()
+
+    if flavor == "sync":
+        monkeypatch.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            LiveActivity("nightly", client=wire.client()).__enter__()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(enter())
+    assert wire.methods == []
+
+
+def test_an_async_step_may_be_awaited(wire: Wire) -> None:
+    async def run() -> None:
+        async with AsyncLiveActivity("nightly", steps=2, client=wire.async_client()) as activity:
+            await activity.advance()
+            await activity.update(done=2)
+
+    asyncio.run(run())
+    assert wire.end["content_state"]["current_step"] == 2
+
+
+def test_an_answer_without_a_success_is_no_start(live: Live, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    wire.behave = lambda request: httpx.Response(200, json={**STARTED, "success": False})
+    live(lambda _: wire.next())
+    assert any("was not updated: ActivitySmith answered without a success" in message for message in caplog.messages)
+
+
+def test_an_instance_is_used_once(kind: Any, wire: Wire) -> None:
+    async def enter_async(activity: AsyncLiveActivity) -> None:
+        async with activity:
+            pass
+        with pytest.raises(InvalidRequestError, match="was used already"):
+            await activity.__aenter__()
+
+    if kind is LiveActivity:
+        activity = LiveActivity("nightly", client=wire.client())
+        with activity:
+            pass
+        with pytest.raises(InvalidRequestError, match="was used already"):
+            activity.__enter__()
+    else:
+        asyncio.run(enter_async(AsyncLiveActivity("nightly", client=wire.async_client())))
+    assert wire.methods == ["PUT", "DELETE"]
+
+
+def test_what_an_async_sender_hears_before_its_start_counts(wire: Wire) -> None:
+    async def run() -> None:
+        sender = AsyncUpdateSender("nightly", Progress.begin("Nightly", 5), wire.async_client())
+        sender.update(lambda progress: progress.updated(done=2))
+        assert await sender.stop() == Progress.begin("Nightly", 5).updated(done=2)
+
+    asyncio.run(run())
+    assert wire.methods == []
+
+
+def test_after_a_start_that_failed_the_service_is_left_alone_for_a_minute(wire: Wire) -> None:
+    wire.behave = lambda request: httpx.Response(429, json={"error": "limit", "limit": 4, "active": 4})
+    sender = UpdateSender("nightly", Progress("Nightly"), wire.client())
+    assert sender.paused_for == 0
+    sender.start()
+    sender.stop()
+    assert 50 < sender.paused_for <= 60
+
+
+def test_a_client_of_the_other_kind_is_named(kind: Any, wire: Wire) -> None:
+    other = wire.async_client() if kind is LiveActivity else wire.client()
+    with pytest.raises(ConfigurationError, match=r"client: must be an (Async)?ActivitySmithClient, not "):
+        kind("nightly", client=other)
+
+
+def test_whoever_has_no_time_stops_the_sender_while_an_update_is_on_its_way(wire: Wire) -> None:
+    go_on = threading.Event()
+
+    def hold(request: httpx.Request) -> None:
+        assert go_on.wait(PATIENCE)
+
+    wire.behave = hold
+    sender = UpdateSender("nightly", Progress.begin("Nightly", 3), wire.client())
+    sender.start()
+    wire.next()
+    sender.update(lambda progress: progress.advanced(None))
+    stopped = [(sender.stop(0.01), sender.is_sending)]
+    go_on.set()
+    stopped.append((sender.stop(), sender.is_sending))
+    at_first = Progress.begin("Nightly", 3)
+    assert stopped == [(at_first, True), (at_first.advanced(None), False)]
+    assert wire.methods == ["PUT"]

@@ -359,3 +359,8 @@ def test_a_request_that_was_changed_past_its_rules_is_refused_when_it_is_written
     changed = EndStreamRequest(tags=["a"]).model_copy(update={"metadata": {"a": object()}})
     with pytest.raises(InvalidRequestError, match="cannot be written as JSON"):
         changed.encode()
+
+
+def test_a_request_has_a_json_schema_whose_parts_are_objects() -> None:
+    members = EndStreamRequest.model_json_schema()["properties"]
+    assert members["content_state"]["anyOf"][0] == members["action"]["anyOf"][0] == {"type": "object"}

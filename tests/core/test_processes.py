@@ -18,7 +18,8 @@ import trustme
 from support.peer import Peer
 from support.service import ENDED, KEY, STARTED
 
-from activitysmith_integrations.core import ActivitySmithClient, LiveActivity, StreamRequest
+from activitysmith_integrations.core import ActivitySmithClient, LiveActivity, StreamRequest, forks
+from activitysmith_integrations.core.threads import BackgroundThread
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
@@ -247,6 +248,13 @@ def live():
         activity.advance()
     print("left")
 
+def failing():
+    try:
+        with LiveActivity("nightly", client=ActivitySmithClient("ask_x", base_url=base_url)):
+            raise LookupError
+    except LookupError:
+        print("left by LookupError")
+
 async def end():
     async with AsyncActivitySmithClient("ask_x", base_url=base_url, retry=retry) as client:
         return (await client.end_stream("nightly")).operation
@@ -274,7 +282,24 @@ def test_a_first_call_may_come_at_the_end_of_the_interpreter(host: str, recorder
     base_url = recorder.peer.base_url.replace("127.0.0.1", host)
     assert _at_exit("sync", base_url) == "ended\n"
     assert recorder.methods == ["DELETE"]
-    assert "Ended Live Activity stream 'nightly'" in _at_exit("live", base_url)
+
+
+def test_a_block_at_the_end_of_the_interpreter_is_shown_or_says_why_not_and_its_failure_is_seen(
+    recorder: Recorder,
+) -> None:
+    shown = _at_exit("live", recorder.peer.base_url)
+    if "WARNING" in shown:
+        why = (
+            "'nightly' was not started; the work goes on: RuntimeError: can't create new thread at interpreter shutdown"
+        )
+        assert why in shown
+        assert "'nightly' was never shown, so there is nothing to end" in shown
+        assert recorder.methods == []
+    else:
+        assert recorder.methods == ["PUT", "DELETE"]
+    recorder.methods.clear()
+    assert _at_exit("failing", recorder.peer.base_url).endswith("left by LookupError\n")
+    assert recorder.methods[-1] == "DELETE"
 
 
 def test_an_async_first_call_at_the_end_of_the_interpreter_is_answered_or_an_error_of_ours(recorder: Recorder) -> None:
@@ -282,3 +307,35 @@ def test_an_async_first_call_at_the_end_of_the_interpreter_is_answered_or_an_err
     # asyncio looks up names in threads, which it cannot start any more.
     named = recorder.peer.base_url.replace("127.0.0.1", "localhost")
     assert _at_exit("asynchronous", named).startswith(("ended", "no connection: No answer from http://localhost"))
+
+
+# Where there are no forks and no signal masks, as on Windows
+
+
+_WITHOUT = """
+import os, signal, sys
+del os.register_at_fork, os.fork, signal.pthread_sigmask
+from activitysmith_integrations.core import ActivitySmithClient, LiveActivity
+
+with LiveActivity("nightly", client=ActivitySmithClient("ask_x", base_url=sys.argv[1])) as activity:
+    activity.advance()
+print("left")
+"""
+
+
+def test_a_block_is_shown_where_there_are_no_forks_and_no_signal_masks(recorder: Recorder) -> None:
+    command = [sys.executable, "-c", _WITHOUT, recorder.peer.base_url]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("left\n", "")
+    assert (recorder.methods[0], recorder.methods[-1]) == ("PUT", "DELETE")
+
+
+def test_neither_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "register_at_fork")
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    forks.in_child(lambda: None)
+    ran = threading.Event()
+    thread = BackgroundThread(ran.set, "background")
+    thread.start()
+    thread.join()
+    assert ran.is_set()

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,19 @@ def _shown(progress: Progress, updates: int = 1) -> UpdateHistory:
 def test_steps_that_cannot_be_shown_are_refused(steps: Any) -> None:
     with pytest.raises(InvalidRequestError, match="steps"):
         Progress.begin("Nightly", steps)
+
+
+class _Unreadable:
+    """What a proxy of another library does outside of its context."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise LookupError("no context")
+
+
+@pytest.mark.parametrize("make", [_Unreadable, lambda: [_Unreadable()]], ids=["steps", "a name"])
+def test_steps_that_cannot_even_be_looked_at_are_refused(make: Callable[[], Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=r"steps: .*no context"):
+        Progress.begin("Nightly", make())
 
 
 def test_work_begins_with_its_first_step() -> None:

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from activitysmith_integrations.core import RetryPolicy
-from activitysmith_integrations.core.retry import next_delay, parse_retry_after
+from activitysmith_integrations.core import ConfigurationError, RetryPolicy
+from activitysmith_integrations.core.retry import check_patience, next_delay, parse_retry_after
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 YEAR = 365 * 24 * 3600
@@ -104,3 +104,16 @@ def test_many_attempts_do_not_overflow() -> None:
 def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RetryPolicy(**options)
+
+
+@pytest.mark.parametrize(
+    ("patience", "fault"),
+    [
+        (1.9, "leave no time for a call"),
+        (31, "are more than the 30 s that there are"),
+        ("10", "not a number of seconds"),
+    ],
+)
+def test_a_patience_that_makes_no_sense_is_refused(patience: object, fault: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"patience: .*{fault}"):
+        check_patience(patience, at_most=30)

@@ -1,7 +1,7 @@
 import pytest
 
-from activitysmith_integrations.core import InvalidRequestError, LiveActivity
-from activitysmith_integrations.core.suggest import check_names, closest, unknown_name
+from activitysmith_integrations.core import InvalidRequestError, LiveActivity, StreamRequest
+from activitysmith_integrations.core.suggest import check_names, closest, unknown_name, value_at, with_value
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,11 @@ def test_a_misspelt_name_means_the_one_that_is_most_like_it(name: str, meant: st
 def test_how_much_alike_they_must_be_can_be_chosen() -> None:
     assert closest("nightly", ["nightly-etl"]) == "nightly-etl"
     assert closest("nightly", ["nightly-etl"], similarity=0.9) is None
+
+
+def test_a_letter_of_another_alphabet_that_looks_the_same_is_pointed_out() -> None:
+    with pytest.raises(InvalidRequestError, match=r"did you mean title\? What stands there is 't\\u0456tle'"):
+        StreamRequest(content_state={"title": "Nightly", "t\u0456tle": "Nightly"})
 
 
 def test_a_name_that_is_like_none_is_shown_what_there_is() -> None:
@@ -47,3 +52,31 @@ def test_an_option_may_mean_a_parameter_of_its_function_or_what_others_call_it()
 def test_an_option_of_a_live_activity_may_mean_one_of_its_parameters(name: str, meant: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"{name}: is not an option; did you mean {meant}"):
         LiveActivity("nightly", **{name: 5})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("action.url", "x"), ("tags.1", "b"), ("tags.2", None), ("tags.b", None), ("action.url.x", None), ("title", None)],
+)
+def test_a_member_is_found_by_its_path(path: str, value: object) -> None:
+    assert value_at({"action": {"url": "x"}, "tags": ("a", "b")}, path) == value
+
+
+class _Unshowable:
+    def __repr__(self) -> str:
+        raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("x", "must be a number; it is 'x'"),
+        (None, "must be a number"),
+        ({"a": 1}, "must be a number"),
+        (_Unshowable(), "must be a number; it is <_Unshowable>"),
+    ],
+    ids=["text", "none", "mapping", "unshowable"],
+)
+def test_a_rule_is_told_with_the_value_that_breaks_it(value: object, told: str) -> None:
+    assert with_value("must be a number", value) == told
+    assert with_value("must be more than 7", 7) == "must be more than 7"

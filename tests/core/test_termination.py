@@ -1,17 +1,34 @@
-"""SIGTERM, which docker stop, systemd and Kubernetes send, ends a block's stream as cancelled."""
+"""SIGTERM and SIGHUP, which containers and closed terminals are ended with, end a block's stream as cancelled."""
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from typing import NoReturn
 
+import httpx
 import pytest
 from support.sandbox import KEY, running_sandbox
+from support.service import ENDED, STARTED
 
+from activitysmith_integrations.core import (
+    ActivitySmithClient,
+    APIConnectionError,
+    AsyncActivitySmithClient,
+    AsyncLiveActivity,
+    LiveActivity,
+    RetryPolicy,
+)
+from activitysmith_integrations.core.runs.progress import Progress
+from activitysmith_integrations.core.runs.sender import UpdateSender
 from activitysmith_integrations.core.runs.termination import AsyncTermination, TerminatedError, Termination
 
+# Python handles a signal between two of its instructions, so one that arrives on the way into a long sleep waits for
+# its end: these blocks sleep in short turns.
 BLOCK = """
 import signal, threading, time
 from activitysmith_integrations.core import LiveActivity
@@ -51,7 +68,8 @@ import contextlib, time
 from activitysmith_integrations.core import LiveActivity
 with LiveActivity("term"), contextlib.suppress(BaseException):
     print("ready", flush=True)
-    time.sleep(600)
+    while True:
+        time.sleep(0.1)
 """
 ASYNC_SWALLOWS = """
 import asyncio, contextlib
@@ -68,7 +86,8 @@ import time
 from activitysmith_integrations.core import LiveActivity
 with LiveActivity("term", steps=5), LiveActivity("inner"):
     print("ready", flush=True)
-    time.sleep(600)
+    while True:
+        time.sleep(0.1)
 """
 
 
@@ -88,7 +107,7 @@ def terminate(program: str) -> tuple[int, str, dict[str, str]]:
 @pytest.mark.parametrize(
     ("program", "ends"),
     [
-        (BLOCK.format(before="", work="time.sleep(600)"), {"term": "cancelled"}),
+        (BLOCK.format(before="", work="while True: time.sleep(0.1)"), {"term": "cancelled"}),
         (ASYNC_BLOCK, {"term": "cancelled"}),
         (NESTED_BLOCK, {"term": "cancelled", "inner": "cancelled"}),
         (TWO_BLOCKS, {"term": "cancelled", "short": "succeeded"}),
@@ -103,6 +122,52 @@ def test_a_process_that_is_terminated_ends_its_streams_as_cancelled_and_exits_as
     assert terminate(program) == (128 + signal.SIGTERM, "", ends)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGALRM])
+def test_a_signal_is_left_to_the_main_thread_while_updates_are_sent(number: signal.Signals) -> None:
+    started, is_blocked = threading.Event(), threading.Event()
+    waiting: list[bool] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        started.set()
+        is_blocked.wait()
+        # The system gives it to a thread that takes it: this one, if it does, since the main thread does not.
+        os.kill(os.getpid(), number)
+        waiting.append(number in signal.sigpending())
+        return httpx.Response(200, json=STARTED)
+
+    handled = threading.Event()
+    before = signal.signal(number, lambda *_: handled.set())
+    try:
+        client = ActivitySmithClient(KEY, http_client=httpx.Client(transport=httpx.MockTransport(answer)))
+        sender = UpdateSender("term", Progress("Nightly"), client)
+        sender.start()
+        started.wait()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+        is_blocked.set()
+        sender.stop()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    finally:
+        signal.signal(number, before)
+    assert waiting == [True]
+    assert handled.is_set()
+
+
+def test_looking_up_a_host_takes_no_signal_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked: list[set[int]] = []
+
+    def look_up(*arguments: object, **options: object) -> NoReturn:
+        blocked.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    client = ActivitySmithClient(KEY, base_url="https://nowhere.test/api", retry=RetryPolicy(max_retries=0))
+    with client, pytest.raises(APIConnectionError):
+        client.end_stream("term")
+    assert {signal.SIGTERM, signal.SIGINT, signal.SIGALRM} <= blocked[0]
+    assert signal.SIGSEGV not in blocked[0]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_whoever_handles_the_signal_keeps_it() -> None:
     program = BLOCK.format(
         before="handled = threading.Event(); signal.signal(signal.SIGTERM, lambda *_: handled.set())",
@@ -111,8 +176,79 @@ def test_whoever_handles_the_signal_keeps_it() -> None:
     assert terminate(program) == (0, "went on\n", {"term": "succeeded"})
 
 
+def _wire(ended: list[str]) -> httpx.MockTransport:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            ended.append(json.loads(request.content)["metadata"]["result"])
+        return httpx.Response(200, json=ENDED if request.method == "DELETE" else STARTED)
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_block_is_left_with_the_exit_of_a_terminated_process(number: signal.Signals) -> None:
+    ended: list[str] = []
+    with ActivitySmithClient(KEY, http_client=httpx.Client(transport=_wire(ended))) as client:
+        with (
+            pytest.raises(SystemExit) as left,
+            LiveActivity("outer", client=client),
+            LiveActivity("term", client=client),
+        ):
+            signal.raise_signal(number)
+        assert (left.value.code, ended) == (128 + number, ["cancelled", "cancelled"])
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_async_block_is_left_with_the_exit_of_a_terminated_process(number: signal.Signals) -> None:
+    ended: list[str] = []
+
+    async def run() -> None:
+        client = AsyncActivitySmithClient(KEY, http_client=httpx.AsyncClient(transport=_wire(ended)))
+        async with AsyncLiveActivity("outer", client=client), AsyncLiveActivity("term", client=client):
+            signal.raise_signal(number)
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit) as left:
+        asyncio.run(run())
+    assert (left.value.code, ended) == (128 + number, ["cancelled", "cancelled"])
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_block_under_nohup_goes_on_without_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ended: list[str] = []
+    try:
+        with (
+            ActivitySmithClient(KEY, http_client=httpx.Client(transport=_wire(ended))) as client,
+            LiveActivity("term", client=client),
+        ):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended == ["succeeded"]
+
+
+def test_an_async_block_leaves_a_signal_that_somebody_handles_alone() -> None:
+    handled = threading.Event()
+
+    async def run() -> None:
+        termination = AsyncTermination()
+        termination.start()
+        signal.raise_signal(signal.SIGTERM)
+        termination.stop(None)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: handled.set())
+    try:
+        asyncio.run(run())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handled.is_set()
+
+
 def test_what_was_there_is_put_back() -> None:
     termination = Termination()
+    termination.start()
     assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     with termination.leaving(None):
         pass
@@ -123,7 +259,9 @@ def test_a_signal_while_the_block_is_left_waits_for_the_end_to_be_sent() -> None
     reached = []
 
     def leave() -> None:
-        with Termination().leaving(None):
+        termination = Termination()
+        termination.start()
+        with termination.leaving(None):
             signal.raise_signal(signal.SIGTERM)
             reached.append("the end")
 
@@ -136,6 +274,7 @@ def test_a_signal_while_the_block_is_left_waits_for_the_end_to_be_sent() -> None
 def test_an_async_block_that_is_being_left_is_not_cancelled_again() -> None:
     async def leave() -> str:
         termination = AsyncTermination()
+        termination.start()
         termination.leave()
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.01)
@@ -151,7 +290,9 @@ def test_an_async_block_that_is_being_left_is_not_cancelled_again() -> None:
 
 def test_a_thread_leaves_the_signal_alone() -> None:
     def make() -> None:
-        with Termination().leaving(None):
+        termination = Termination()
+        termination.start()
+        with termination.leaving(None):
             pass
 
     thread = threading.Thread(target=make)
@@ -162,6 +303,7 @@ def test_a_thread_leaves_the_signal_alone() -> None:
 
 def test_a_forked_child_ends_as_python_does() -> None:
     termination = Termination()
+    termination.start()
     child = os.fork()
     if child == 0:
         try:
@@ -172,3 +314,41 @@ def test_a_forked_child_ends_as_python_does() -> None:
     with termination.leaving(None):
         pass
     assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+
+
+def test_a_child_forgets_what_its_parent_handles() -> None:
+    sync = Termination()
+    sync.start()
+    Termination.forget()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    async def fork() -> None:
+        termination = AsyncTermination()
+        termination.start()
+        fd = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+        AsyncTermination.forget()
+        assert signal.set_wakeup_fd(fd, warn_on_full_buffer=False) == -1
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    asyncio.run(fork())
+    Termination.forget()
+    AsyncTermination.forget()
+
+
+def test_a_child_forked_from_an_async_block_ends_as_python_does_and_its_parent_goes_on() -> None:
+    async def fork() -> tuple[int, bool]:
+        termination = AsyncTermination()
+        termination.start()
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                os._exit(99)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        termination.stop(None)
+        return os.waitstatus_to_exitcode(status), termination.requested is not None
+
+    assert asyncio.run(fork()) == (-signal.SIGTERM, False)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -199,6 +199,25 @@ def test_an_end_whose_time_is_over_sends_nothing_and_says_so(ends: Ends, service
     assert "The time for it was over" in line_of_end("nightly", end, found)[1]
 
 
+def test_what_was_started_to_show_a_failure_is_ended_though_its_time_is_over(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.will_answer(answer(404, UNKNOWN), answer(200, STARTED), answer(200, ENDED))
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def slow_to_start(request: httpx.Request) -> httpx.Response:
+        nonlocal now
+        now += 9.99 if request.method == "PUT" else 0.0 if not service.requests else 0.1
+        return service(request)
+
+    with httpx.Client(transport=httpx.MockTransport(slow_to_start)) as http_client:
+        client = ActivitySmithClient(KEY, retry=QUICK, http_client=http_client)
+        found = end_stream(client, "nightly", build_end(FAILED, None), deadline=now + 10)
+    assert methods(service) == ["DELETE", "PUT", "DELETE"]
+    assert found.answer is not None
+
+
 def test_options_that_cannot_be_used_leave_the_default_picture_and_a_warning_that_quotes_them() -> None:
     options: Any = {"titel": "x"}
     end = build_end_or_default(FAILED, options)

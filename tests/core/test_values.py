@@ -1,14 +1,17 @@
 """Values of all kinds that people have at hand reach the wire as what they are, or are refused by name."""
 
+import contextlib
 import dataclasses
 import enum
 import json
 import logging
+import threading
 import traceback
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +27,16 @@ from activitysmith_integrations.core import (
     AlertState,
     AsyncActivitySmithClient,
     EndStreamRequest,
+    Icon,
     InvalidRequestError,
     LiveActivity,
+    Metric,
+    MetricsState,
     ProgressState,
     RetryPolicy,
     SegmentedProgressState,
     StreamRequest,
+    TimerState,
     stream_key,
 )
 from activitysmith_integrations.core.runs.outcome import RunOutcome
@@ -107,6 +114,49 @@ def test_options_of_another_class_are_what_they_hold() -> None:
     assert sent["metadata"]["pipeline"] == "nightly-etl"
 
 
+@pytest.mark.parametrize("kind", [str, Name, Loud])
+def test_steps_of_another_class_are_what_they_hold(kind: Any, service: Service) -> None:
+    with (
+        contextlib.suppress(LookupError),
+        httpx.Client(transport=httpx.MockTransport(service)) as own,
+        LiveActivity(
+            "k", steps=[kind("red"), kind("progress")], client=ActivitySmithClient(KEY, http_client=own)
+        ) as at,
+    ):
+        at.advance(kind("progress"))
+        raise LookupError
+    assert service.bodies[-1]["content_state"]["message"].startswith("progress failed after 1 of 2 steps")
+
+
+@pytest.mark.parametrize("kind", [str, Name, Loud])
+def test_a_second_line_of_another_class_is_what_it_holds(kind: Any, service: Service) -> None:
+    with (
+        httpx.Client(transport=httpx.MockTransport(service)) as own,
+        LiveActivity("k", client=ActivitySmithClient(KEY, http_client=own)) as at,
+    ):
+        while len(service.requests) < 1:
+            threading.Event().wait(0.01)
+        at.update(subtitle=kind("progress"))
+        while len(service.requests) < 2:
+            threading.Event().wait(0.01)
+    assert service.bodies[1]["content_state"]["subtitle"] == "progress"
+
+
+def test_names_of_any_length_are_quoted_short(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    name = "x" * 100_000
+    with pytest.raises(InvalidRequestError, match="is not a member") as caught:
+        StreamRequest(content_state={"title": "t", name: 1})
+    assert len(str(caught.value)) < 2000
+    with (
+        httpx.Client(transport=httpx.MockTransport(service)) as own,
+        LiveActivity("k", steps=[f"{name}a", "b"], client=ActivitySmithClient(KEY, http_client=own)) as at,
+    ):
+        at.advance(f"{name}c")
+        at.advance("load")
+    assert len([message for message in caplog.messages if "moves no bar" in message]) == 2
+    assert max(map(len, caplog.messages)) < 2000
+
+
 # Numbers that are not Python's own
 
 
@@ -130,6 +180,10 @@ def test_numpys_integers_count_steps(kind: Any) -> None:
         (Fraction(25, 2), "12.5"),
         (True + np.int8(11), "12"),
         (Count.DOZEN, "12"),
+        (np.array(12), "12"),
+        (Decimal("12.50"), "12.5"),
+        (Decimal("12.00"), "12"),
+        (Decimal("1.2E+1"), "12"),
     ],
     ids=repr,
 )
@@ -150,7 +204,11 @@ def test_numbers_of_other_libraries_are_sent_as_numbers(value: Any, sent: str) -
         np.complex128(1),
         np.array([1, 2]),
         np.datetime64("2026-01-01"),
-        Decimal(1),
+        np.bool_(True),
+        Decimal("NaN"),
+        Decimal("sNaN"),
+        Decimal("-Infinity"),
+        Decimal("1E+1000000"),
         1j,
     ],
     ids=repr,
@@ -158,8 +216,30 @@ def test_numbers_of_other_libraries_are_sent_as_numbers(value: Any, sent: str) -
 def test_what_is_no_number_is_refused_by_name(value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=r"^percentage: must be a (finite )?number"):
         ProgressState(title="t", percentage=value)
-    with pytest.raises(InvalidRequestError, match=r"^metadata\.a: must be"):
-        EndStreamRequest(metadata={"a": value})
+    if not isinstance(value, np.bool_):
+        with pytest.raises(InvalidRequestError, match=r"^metadata\.a: must be"):
+            EndStreamRequest(metadata={"a": value})
+
+
+def test_numpys_booleans_are_booleans() -> None:
+    no: Any = np.bool_(False)
+    request = StreamRequest(content_state=TimerState(title="t", is_running=no), metadata={"a": no})
+    assert json.loads(request.encode())["content_state"]["is_running"] is False
+    assert json.loads(request.encode())["metadata"] == {"a": False}
+
+
+def test_tuples_and_mappings_of_any_kind_are_lists_and_objects() -> None:
+    badge, icon = MappingProxyType({"title": "new"}), Icon(symbol="bolt")
+    bar = SegmentedProgressState(title="t", step_colors=("green", "red"), badge=badge, icon=icon)
+    assert json.loads(bar.encode()) == {
+        "title": "t",
+        "type": "segmented_progress",
+        "step_colors": ["green", "red"],
+        "badge": {"title": "new"},
+        "icon": {"symbol": "bolt"},
+    }
+    figures = MetricsState(title="t", metrics=({"label": "CPU", "value": 7}, Metric(label="Rows", value="7 M")))
+    assert json.loads(figures.encode())["metrics"] == [{"label": "CPU", "value": 7}, {"label": "Rows", "value": "7 M"}]
 
 
 @pytest.mark.parametrize("done", [2.5, "2", None.__class__, np.float64(2), [1]], ids=repr)
@@ -216,6 +296,9 @@ def _body(value: Any) -> Any:
         ({7: "a"}, {"7": "a"}),
         (None, None),
         (10**30, 10**30),
+        (np.int64(7), 7),
+        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        ({"mean": np.float32(0.5), "ok": np.bool_(True)}, {"mean": 0.5, "ok": True}),
     ],
     ids=repr,
 )

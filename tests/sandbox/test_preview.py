@@ -64,6 +64,19 @@ def test_what_the_service_would_refuse_is_reported_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["state.png", "state.v2.PDF"])
+def test_another_format_than_svg_is_refused_before_anything_is_read(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["preview", "none.json", "-o", str(tmp_path / name)])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert f"only SVG is written, not {name.rpartition('.')[2]}" in error
+    assert error.endswith(f"name it {(tmp_path / name).with_suffix('.svg')}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["preview", str(tmp_path / "none.json")])

@@ -5,7 +5,6 @@ import functools
 import inspect
 import itertools
 import json
-import os
 import re
 import textwrap
 import threading
@@ -21,6 +20,7 @@ from pydantic_core import (
     core_schema,
 )
 
+from activitysmith_integrations.core import forks
 from activitysmith_integrations.core.errors import InvalidRequestError, error_text, join_path
 from activitysmith_integrations.core.suggest import unknown_name
 
@@ -36,7 +36,7 @@ class _BuildLock:
     def __init__(self) -> None:
         self.renew()
         # A child may be forked while another thread of its parent holds the lock.
-        os.register_at_fork(after_in_child=self.renew)
+        forks.in_child(self.renew)
 
     def renew(self) -> None:
         """Start with a lock that nobody holds."""
@@ -143,11 +143,6 @@ def to_model(model: type[_ModelT]) -> Callable[[Any], _ModelT]:
 def kind_of(value: Any) -> str:
     """The kind of a value, in JSON's words where it has one."""
     return {type(None): "null", bool: "a boolean", str: "a string"}.get(type(value), type(value).__name__)
-
-
-def broken_rule(member: str, rule: str) -> InvalidRequestError:
-    """The error for a rule that concerns several members, said of one of them."""
-    return InvalidRequestError((member, rule))
 
 
 def _refuse_nulls(value: Any, path: str, levels: int) -> None:

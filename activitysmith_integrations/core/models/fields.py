@@ -4,10 +4,11 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictStr, StringConstraints
 from pydantic_core import PydanticCustomError, PydanticSerializationError, to_jsonable_python
 
 from activitysmith_integrations.core.models.base import encode_json, kind_of
@@ -37,16 +38,30 @@ def _check_number(value: Any) -> int | float:
 
 
 def _to_number(value: Any) -> int | float:
-    """A number of another library's, such as numpy's, as Python's own."""
-    if not isinstance(value, bool):
-        if isinstance(value, numbers.Integral):
-            return int(value)
-        if isinstance(value, numbers.Real):
+    """A number of another library's, such as numpy's or a database's, as Python's own."""
+    number = plain(value)
+    if not isinstance(number, bool):
+        if isinstance(number, numbers.Integral):
+            return int(number)
+        if isinstance(number, Decimal):
+            return _from_decimal(number)
+        if isinstance(number, numbers.Real):
             try:
-                return float(value)
+                return float(number)
             except OverflowError:  # a fraction can be larger than any float
                 return math.inf
     raise PydanticCustomError("number", "must be a number, not {kind}", {"kind": kind_of(value)})
+
+
+def _from_decimal(value: Decimal) -> int | float:
+    """Whole ones stay whole: 7, not 7.0."""
+    number = float(value) if value.is_finite() else math.inf
+    return int(value) if math.isfinite(number) and value == value.to_integral_value() else number
+
+
+def plain(value: Any) -> Any:
+    """What Python has for a value of numpy, pandas and the like; anything else as it is."""
+    return value.tolist() if hasattr(value, "dtype") and hasattr(value, "tolist") else value
 
 
 def _check_whole_number(value: Any) -> int:
@@ -74,6 +89,7 @@ def _check_display_value(value: Any) -> int | float | str:
 
 
 def _check_metadata_value(value: Any) -> Any:
+    value = plain(value)
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -95,15 +111,22 @@ def _check_metadata_size(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_json_object(value: Any) -> Any:
-    """The user's own JSON: models, dates and the like in it become what JSON has for them."""
+    """The user's own JSON: models, dates, arrays and the like in it become what JSON has for them."""
     if not isinstance(value, Mapping):
         return value
     try:
-        plain = to_jsonable_python(dict(value))
-        json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
+        body = to_jsonable_python(dict(value), fallback=_to_jsonable)
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
         raise PydanticCustomError("json", "cannot be written as JSON: {fault}", {"fault": str(error)}) from None
-    return plain
+    return body
+
+
+def _to_jsonable(value: Any) -> Any:
+    found = plain(value)
+    if found is value:
+        raise TypeError(f"{kind_of(value)} has no form in JSON")
+    return found
 
 
 def to_list(value: Any) -> Any:
@@ -144,6 +167,7 @@ Tag: TypeAlias = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=64), AfterValidator(_check_text)
 ]
 
+Flag: TypeAlias = Annotated[StrictBool, BeforeValidator(plain)]
 Number: TypeAlias = Annotated[int | float, BeforeValidator(_check_number)]
 PositiveNumber: TypeAlias = Annotated[Number, Field(gt=0)]
 Percentage: TypeAlias = Annotated[Number, Field(ge=0, le=100)]
@@ -152,11 +176,17 @@ MetricValue: TypeAlias = Annotated[int | float | str, BeforeValidator(_check_met
 WholeNumber: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Field(ge=0)]
 Steps: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Field(ge=1)]
 
-Colors: TypeAlias = Annotated[list[Color], BeforeValidator(to_list)]
 Tags: TypeAlias = Annotated[list[Tag], BeforeValidator(to_list)]
 Channels: TypeAlias = Annotated[list[Text], BeforeValidator(to_list), Field(min_length=1)]
 MetadataValue: TypeAlias = Annotated[str | bool | int | float, BeforeValidator(_check_metadata_value)]
 Metadata: TypeAlias = Annotated[
     dict[Text, MetadataValue], BeforeValidator(to_dict), AfterValidator(_check_metadata_size)
 ]
-JSONObject: TypeAlias = Annotated[dict[str, Any], BeforeValidator(_to_json_object)]
+
+if TYPE_CHECKING:
+    # What a caller may give. What is kept is a list, or a dict.
+    Colors: TypeAlias = Sequence[Color]
+    JSONObject: TypeAlias = Mapping[str, Any]
+else:
+    Colors = Annotated[list[Color], BeforeValidator(to_list)]
+    JSONObject = Annotated[dict[str, Any], BeforeValidator(_to_json_object)]

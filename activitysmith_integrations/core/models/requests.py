@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, TypeAlias, 
 from pydantic import BeforeValidator, model_validator
 
 from activitysmith_integrations.core.errors import InvalidRequestError
-from activitysmith_integrations.core.models.base import LazyMember, Model, broken_rule, from_mapping, kind_of
+from activitysmith_integrations.core.models.base import LazyMember, Model, from_mapping, kind_of
 from activitysmith_integrations.core.models.fields import Channels, JSONObject, Metadata, Tags, Text, to_dict, url_of
 from activitysmith_integrations.core.models.states import AnyState, State
 
@@ -101,12 +101,17 @@ class EndStreamMembers(_Members, total=False):
     content_state: StateInput | None
 
 
-class StreamMembers(_Members, total=False):
+class BesideStreamState(_Members, total=False):
+    """What may go with the state of a :class:`StreamRequest`, as keyword arguments. None means not given."""
+
+    channels: Sequence[str] | None
+    target: Mapping[str, Sequence[str]] | None
+
+
+class StreamMembers(BesideStreamState, total=False):
     """The members of :class:`StreamRequest`, as keyword arguments of methods. None means not given."""
 
     content_state: Required[StateInput]
-    channels: Sequence[str] | None
-    target: Mapping[str, Sequence[str]] | None
 
 
 class _Request(Model):
@@ -167,5 +172,5 @@ class StreamRequest(_Request):
     @model_validator(mode="after")
     def _check_target(self) -> "StreamRequest":
         if self.channels is not None and self.target is not None and self.channels != self.target.channels:
-            raise broken_rule("target", "differs from channels; give one of them")
+            raise InvalidRequestError(("target", "differs from channels; give one of them"))
         return self

@@ -1,14 +1,17 @@
 """The states that a stream can show: one class for each type, and one for the API's flat object."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, StrictBool, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from activitysmith_integrations.core.models.base import LazyMember, Model, broken_rule, from_mapping, to_model
+from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.models.base import LazyMember, Model, from_mapping, to_model
 from activitysmith_integrations.core.models.fields import (
     Color,
     Colors,
     DisplayValue,
+    Flag,
     MetricValue,
     NonEmptyText,
     Number,
@@ -65,11 +68,14 @@ class Metric(Model):
     """Its color."""
 
 
-_Metrics: TypeAlias = Annotated[
-    list[Annotated[Metric, LazyMember(to_model(Metric))]], BeforeValidator(to_list), Field(min_length=1, max_length=8)
-]
-_Icon: TypeAlias = Annotated[Icon, LazyMember(to_model(Icon))]
-_Badge: TypeAlias = Annotated[Badge, LazyMember(to_model(Badge))]
+# A mapping is taken for each of them, too, and kept as the model.
+_Icon: TypeAlias = Annotated[Icon | Mapping[str, Any], LazyMember(to_model(Icon))]
+_Badge: TypeAlias = Annotated[Badge | Mapping[str, Any], LazyMember(to_model(Badge))]
+_Metric: TypeAlias = Annotated[Metric | Mapping[str, Any], LazyMember(to_model(Metric))]
+if TYPE_CHECKING:
+    _Metrics: TypeAlias = Sequence[_Metric]
+else:
+    _Metrics = Annotated[list[_Metric], BeforeValidator(to_list), Field(min_length=1, max_length=8)]
 
 
 class _State(Model):
@@ -106,7 +112,7 @@ class _WithSteps(Model):
     def _check_steps(self) -> "_WithSteps":
         done, total = self.current_step, self.number_of_steps
         if total is not None and done is not None and done > total:
-            raise broken_rule("current_step", f"{done} is more than number_of_steps ({total})")
+            raise InvalidRequestError(("current_step", f"{done} is more than number_of_steps ({total})"))
         return self
 
 
@@ -125,9 +131,9 @@ class _WithMetrics(Model):
 class _WithTimer(Model):
     duration_seconds: PositiveNumber | None = None
     """Seconds, more than 0; left out, a running timer keeps its window."""
-    counts_down: StrictBool | None = None
+    counts_down: Flag | None = None
     """False counts up. The service's default is true."""
-    is_running: StrictBool | None = None
+    is_running: Flag | None = None
     """False pauses. The service's default is true."""
 
 
@@ -232,12 +238,12 @@ class ContentState(_WithTimer, _WithMetrics, _WithPercentage, _WithSteps, _WithB
     @model_validator(mode="after")
     def _check_type(self) -> "ContentState":
         if self.type == "alert" and self.message is None:
-            raise broken_rule("message", "is required for type alert")
+            raise InvalidRequestError(("message", "is required for type alert"))
         if self.type == "value" and self.value is None:
-            raise broken_rule("value", "is required for type value")
+            raise InvalidRequestError(("value", "is required for type value"))
         if self.type not in ("value", None):
             if isinstance(self.value, str):
-                raise broken_rule("value", f"must be a number for type {self.type}, not a string")
+                raise InvalidRequestError(("value", f"must be a number for type {self.type}, not a string"))
             _check_value_with_limit(self.value, self.upper_limit)
         elif self.upper_limit is not None and self.type is None:
             _check_value_with_limit(self.value, self.upper_limit)
@@ -246,9 +252,9 @@ class ContentState(_WithTimer, _WithMetrics, _WithPercentage, _WithSteps, _WithB
 
 def _check_value_with_limit(value: object, upper_limit: object) -> None:
     if value is not None and upper_limit is None:
-        raise broken_rule("value", "needs upper_limit beside it (or give percentage)")
+        raise InvalidRequestError(("value", "needs upper_limit beside it (or give percentage)"))
     if upper_limit is not None and value is None:
-        raise broken_rule("upper_limit", "needs value beside it (or give percentage)")
+        raise InvalidRequestError(("upper_limit", "needs value beside it (or give percentage)"))
 
 
 AnyState: TypeAlias = (

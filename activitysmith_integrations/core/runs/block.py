@@ -10,8 +10,14 @@ from datetime import UTC, datetime
 from typing import Generic, SupportsIndex, TypeVar
 
 from activitysmith_integrations.core.client import ActivitySmithClient, AsyncActivitySmithClient
-from activitysmith_integrations.core.errors import ConfigurationError, InvalidRequestError, error_text, quoted
-from activitysmith_integrations.core.keys import check_stream_key
+from activitysmith_integrations.core.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    error_text,
+    on_one_line,
+    quoted,
+)
+from activitysmith_integrations.core.keys import check_stream_key, plain_string
 from activitysmith_integrations.core.retry import check_patience, seconds_for_calls
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default
 from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome
@@ -90,14 +96,14 @@ class Block(Generic[ClientT, SenderT]):
             self._change(lambda progress: progress.advanced(None))
             return
         try:
-            name = str(step)
+            name = _text_of(step)
         except Exception as error:  # whatever an object of the user's own does
             fault = error_text(error)
             self._warn_once(("step", fault), lambda: f"advance() was called with a step that has no name: {fault}")
             return
         if self._names and name not in self._names:
             self._warn_once(
-                ("step", name), lambda: f"{name!r} is not among its steps and moves no bar; {self._hint(name)}"
+                ("step", name), lambda: f"{quoted(name)} is not among its steps and moves no bar; {self._hint(name)}"
             )
         self._change(lambda progress: progress.advanced(name))
 
@@ -105,7 +111,7 @@ class Block(Generic[ClientT, SenderT]):
         """Show how many steps are done, and another second line."""
         try:
             count = None if done is None else operator.index(done)
-            text = None if subtitle is None else str(subtitle)
+            text = None if subtitle is None else _text_of(subtitle)
         except Exception:
             self._warn_once(
                 ("update", type(done).__name__),
@@ -126,7 +132,9 @@ class Block(Generic[ClientT, SenderT]):
 
     def _hint(self, name: str) -> str:
         meant = closest(name, self._start.steps)
-        return f"did you mean {meant!r}?" if meant else f"they are {', '.join(self._start.steps[:10])}"
+        return (
+            f"did you mean {quoted(meant)}?" if meant else f"they are {on_one_line(', '.join(self._start.steps[:10]))}"
+        )
 
     def _warn_once(self, kind: tuple[str, str], make_text: Callable[[], str]) -> None:
         """Log a wrong call, once a kind: progress is never worth a failed job."""
@@ -135,8 +143,8 @@ class Block(Generic[ClientT, SenderT]):
         self._warned.add(kind)
         _log.warning("Live Activity stream %r: %s", self._key, make_text())
 
-    def _enter(self) -> None:
-        """Start the stream.
+    def _use(self) -> None:
+        """Count a use.
 
         Raises:
             InvalidRequestError: The instance was used before.
@@ -145,14 +153,17 @@ class Block(Generic[ClientT, SenderT]):
             raise InvalidRequestError((type(self).__name__, "was used already; make another one for another block"))
         self._process = os.getpid()
         self._outcome = replace(self._outcome, started_at=datetime.now(UTC))
+
+    def _prepare(self) -> SenderT | None:
+        """What is to send how far the block is; None where there is no API key to send with."""
         try:
             self._client = self._client or self._client_kind()
         except ConfigurationError as error:
             _log.error("Live Activity stream %r is not shown; the work goes on: %s", self._key, error)
-            return
+            return None
         labels = running_labels(self._outcome, self._options)
         self._sender = self._make_sender(self._key, self._start, self._client, labels=labels)
-        self._sender.start()
+        return self._sender
 
     def _end_of(self, progress: Progress, error: BaseException | None) -> End:
         """How the stream is to end, by what the block was left with."""
@@ -184,6 +195,11 @@ def _result(error: BaseException | None) -> Result:
     if isinstance(error, TerminatedError):
         return "cancelled"
     return "failed" if isinstance(error, (Exception, SystemExit)) else "cancelled"
+
+
+def _text_of(value: object) -> str:
+    """The characters of a string, which one of a subclass may format as something else; others as they print."""
+    return plain_string(value) if isinstance(value, str) else str(value)
 
 
 def _text(error: BaseException | None) -> str | None:

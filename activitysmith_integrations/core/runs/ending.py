@@ -26,6 +26,8 @@ from activitysmith_integrations.core.retry import patient_retry
 from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome, given
 from activitysmith_integrations.core.runs.picture import end_request, start_of_end, without_banner
 
+# What is begun is brought to its end, also where its time is over.
+_LEAST_SECONDS = 0.5
 _FAILURES: frozenset[Result] = frozenset({"failed", "crashed", "timed_out"})
 
 ClientT = TypeVar("ClientT", ActivitySmithClient, AsyncActivitySmithClient)
@@ -145,7 +147,7 @@ def end_stream(
     end: End,
     *,
     deadline: float | None = None,
-    waits_for_place: bool = True,
+    tries_again: bool = False,
 ) -> EndResult:
     """End a stream; it never raises what the service or the network does.
 
@@ -155,15 +157,15 @@ def end_stream(
         end: How.
         deadline: The moment on ``time.monotonic()``'s clock until which calls repeat themselves; None leaves that to
             the client's own retry policy.
-        waits_for_place: Whether a failure that has no place on the screen is tried again until the deadline, every 3 s;
-            not where whoever calls this tries again later by itself.
+        tries_again: Whether whoever calls this tries again later by itself. Then no place on the screen is waited for,
+            and a call is repeated twice at most: where many runs end at once, each costs the others an answer.
     """
     flow = _end_flow(end)
     try:
         request = next(flow)
         while True:
             try:
-                answer = _patient(client, deadline, waits_for_place).send(stream_key, request)
+                answer = _patient(client, deadline, tries_again, request is end.request).send(stream_key, request)
             except ActivitySmithError as error:
                 request = flow.throw(error)
             else:
@@ -179,7 +181,7 @@ async def async_end_stream(
     end: End,
     *,
     deadline: float | None = None,
-    waits_for_place: bool = True,
+    tries_again: bool = False,
 ) -> EndResult:
     """:func:`end_stream` for asyncio."""
     flow = _end_flow(end)
@@ -187,7 +189,8 @@ async def async_end_stream(
         request = next(flow)
         while True:
             try:
-                answer = await _patient(client, deadline, waits_for_place).send(stream_key, request)
+                patient = _patient(client, deadline, tries_again, request is end.request)
+                answer = await patient.send(stream_key, request)
             except ActivitySmithError as error:
                 request = flow.throw(error)
             else:
@@ -235,13 +238,15 @@ def _start_answer(answer: EndStreamResponse | StreamResponse) -> StreamResponse:
     return answer
 
 
-def _patient(client: ClientT, deadline: float | None, waits_for_place: bool) -> ClientT:
+def _patient(client: ClientT, deadline: float | None, tries_again: bool, is_first: bool) -> ClientT:
     if deadline is None:
         return client
     left = deadline - time.monotonic()
-    if left <= 0:
+    if left <= 0 and is_first:
         raise APITimeoutError("The time for it was over before it could be sent.")
-    return client.with_retry(replace(patient_retry(left), waits_for_place=waits_for_place))
+    left = max(left, _LEAST_SECONDS)  # what was started to show a failure has to be ended
+    retry = patient_retry(left)
+    return client.with_retry(replace(retry, max_retries=2) if tries_again else replace(retry, waits_for_place=True))
 
 
 def missing_stream_response(stream_key: str) -> EndStreamResponse:

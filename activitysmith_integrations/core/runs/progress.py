@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, SupportsIndex
 
-from activitysmith_integrations.core.errors import InvalidRequestError, quoted
+from activitysmith_integrations.core.errors import InvalidRequestError, error_text, quoted
+from activitysmith_integrations.core.keys import plain_string
 from activitysmith_integrations.core.runs.picture import with_label
 from activitysmith_integrations.core.runs.segments import fold_steps
 
@@ -59,22 +60,32 @@ class Progress:
         Raises:
             InvalidRequestError: The steps are neither, or there is none, or two have one name.
         """
+        try:
+            return cls._begin(title, steps)
+        except InvalidRequestError:
+            raise
+        except Exception as error:  # whatever an object of the user's own does when it is looked at
+            raise InvalidRequestError(("steps", f"cannot be read: {error_text(error)}")) from error
+
+    @classmethod
+    def _begin(cls, title: str, steps: Sequence[str] | SupportsIndex | None) -> Self:
         if steps is None:
             return cls(title)
         if isinstance(steps, str) or not isinstance(steps, Sequence):
             return cls(title, total=_check_count(steps))
         if not steps:
             raise InvalidRequestError(("steps", _STEPS_RULE.format(quoted(steps))))
-        known = set[str]()
-        for position, name in enumerate(steps):
-            if not isinstance(name, str) or not name.strip():
-                raise InvalidRequestError((f"steps.{position}", f"must be a name, not {quoted(name)}"))
-            if name in known:
+        names = dict[str, None]()
+        for position, step in enumerate(steps):
+            if not isinstance(step, str) or not step.strip():
+                raise InvalidRequestError((f"steps.{position}", f"must be a name, not {quoted(step)}"))
+            name = plain_string(step)
+            if name in names:
                 raise InvalidRequestError(
                     (f"steps.{position}", f"{quoted(name)} is there twice; each needs its own name")
                 )
-            known.add(name)
-        return cls(title, tuple(steps), len(steps)).updated(done=0)
+            names[name] = None
+        return cls(title, tuple(names), len(names)).updated(done=0)
 
     def advanced(self, step: str | None) -> Self:
         """The progress once *step* has begun, or once the step being worked on is done where there is no name."""
@@ -85,12 +96,12 @@ class Progress:
         # A name that nobody announced: among counted steps what was worked on before it is done, among named ones
         # it is a part of one.
         done = self.done + (not self.steps and self.step is not None)
-        return replace(self.updated(done=done), step=str(step))
+        return replace(self.updated(done=done), step=step)
 
     def updated(self, done: int | None = None, note: str | None = None) -> Self:
         """The progress with what is given changed. A new count is the end of what was worked on before."""
         if done is None:
-            return replace(self, note=None if note is None else str(note))
+            return replace(self, note=note)
         done = max(0, min(done, _MAX_COUNT if self.total is None else self.total))
         step = self.steps[done] if done < len(self.steps) else None
         return replace(self, done=done, step=step, note=None).updated(note=note)

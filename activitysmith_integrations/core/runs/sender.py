@@ -10,7 +10,6 @@ Changes wait in a queue. The worker empties it before it sends again, so the new
 import asyncio
 import logging
 import queue
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -26,6 +25,7 @@ from activitysmith_integrations.core.retry import RetryPolicy, patient_retry
 from activitysmith_integrations.core.runs.budget import UpdateHistory, is_due
 from activitysmith_integrations.core.runs.log_lines import line_of_failed_update, line_of_update
 from activitysmith_integrations.core.runs.progress import Progress, without_type
+from activitysmith_integrations.core.threads import BackgroundThread
 
 _log = logging.getLogger(__name__)
 
@@ -133,26 +133,39 @@ class UpdateSender(_Sender):
         self._client = client
         # None ends the worker. A SimpleQueue takes an item within a signal handler that interrupted another put.
         self._changes = queue.SimpleQueue[Change | None]()
-        self._worker = threading.Thread(target=self._work, name="activitysmith-updates", daemon=True)
+        self._worker = BackgroundThread(self._work, "activitysmith-updates")
+        self._is_withdrawn = False
 
     def start(self) -> None:
-        """Start the stream. It returns at once and never raises."""
+        """Start the stream. It returns at once, and raises only what interrupts it, such as a Ctrl-C."""
         try:
             self._worker.start()
-        except RuntimeError as error:  # the machine has no thread to give
+        except RuntimeError as error:  # the machine has no thread to give, or the interpreter is ending
             self._refused(error)
+        except BaseException:
+            self._is_withdrawn = True  # the thread may begin when nobody waits for it any more
+            raise
 
-    def stop(self) -> Progress:
+    def stop(self, seconds: float | None = None) -> Progress:
         """Wait for the update on its way, 5 s at most; no other one goes out.
+
+        Args:
+            seconds: How long to wait, if not 5 s. The update may then still be on its way, see :attr:`is_sending`.
 
         Returns:
             How far the work is.
         """
         self._changes.put(None)
         if self._worker.is_alive():
-            self._worker.join()  # no longer than the call's own budget
-        self._apply()
+            self._worker.join(seconds)  # no longer than the call's own budget
+        if not self._worker.is_alive():
+            self._apply()
         return self._progress
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether an update may be on its way. Once this sender is stopped, whoever ends the stream has to know."""
+        return self._worker.is_alive()
 
     def update(self, change: Change) -> None:
         """Change how far the work is. It returns at once, from any thread and any signal handler.
@@ -163,6 +176,8 @@ class UpdateSender(_Sender):
         self._changes.put(change)
 
     def _work(self) -> None:
+        if self._is_withdrawn:
+            return
         self._send()
         while self._wait():
             self._send()
@@ -222,9 +237,10 @@ class AsyncUpdateSender(_Sender):
         self._changed = asyncio.Event()
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start the stream. It returns at once and never raises."""
+        """Start the stream. It returns at once, and raises only what interrupts it, such as a Ctrl-C."""
         self._loop = asyncio.get_running_loop()
         self._worker = self._loop.create_task(self._work())
 
@@ -236,7 +252,8 @@ class AsyncUpdateSender(_Sender):
         """
         self._stopped = True
         self._changed.set()
-        await asyncio.wait([self._worker])
+        if self._worker is not None:
+            await asyncio.wait([self._worker])
         self._apply()
         return self._progress
 

@@ -1,70 +1,89 @@
-"""SIGTERM within a block that shows itself: the block is left, so that its stream can end, and the process exits.
+"""SIGTERM and SIGHUP within a block that shows itself: it is left, so that its stream can end, and the process exits.
 
-Python ends at once on SIGTERM, without leaving any block. Only where that is so, and in the main thread, is the signal
-taken over: by the first such block, until the last one is left.
+Python ends at once on both, without leaving any block. Only where that is so, and in the main thread, is a signal taken
+over: by the first such block, until the last one is left.
 """
 
 import asyncio
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import ClassVar
+from typing import Any, ClassVar
 
-_EXIT_CODE = 128 + signal.SIGTERM
+from activitysmith_integrations.core import forks
+
+# docker stop, systemd and Kubernetes send the first, a terminal that is closed the second, which Windows does not know.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class TerminatedError(SystemExit):
-    """The process was asked to end."""
+    """The process was asked to end.
 
-    def __init__(self) -> None:
-        super().__init__(_EXIT_CODE)
+    Args:
+        number: The signal that asked for it.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
 
 
-def _is_free() -> bool:
-    """Whether nobody handles SIGTERM, and this thread may."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+def _is_main_thread() -> bool:
+    """Whether this thread may handle signals."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _free_signals() -> list[int]:
+    """Those that nobody handles."""
+    return [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+
+
+def _put_back() -> None:
+    """Let Python end on what was taken over."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class _Termination:
-    """What one block knows of SIGTERM.
+    """What one block knows of such signals.
 
     Attributes:
-        is_requested: Whether the process was asked to end since the block was entered.
+        requested: The signal by which the process was asked to end since the block was entered, None before.
     """
 
     def __init__(self) -> None:
-        self.is_requested = False
+        self.requested: int | None = None
         self.is_leaving = False
 
-    def request(self) -> bool:
+    def request(self, number: int) -> bool:
         """Take note that the process is to end; whether the block is to be left now, rather than at its own end."""
-        self.is_requested = True
+        self.requested = number
         return not self.is_leaving
 
     def cause(self, error: BaseException | None) -> BaseException | None:
         """What the block is left with: a termination, even if its body made something else of it."""
-        return TerminatedError() if self.is_requested else error
+        return error if self.requested is None else TerminatedError(self.requested)
 
     def _raise_if_requested(self, error: BaseException | None) -> None:
-        if self.is_requested and not isinstance(error, TerminatedError):
-            raise TerminatedError from error
+        if self.requested is not None and not isinstance(error, TerminatedError):
+            raise TerminatedError(self.requested) from error
 
 
 class Termination(_Termination):
-    """Makes :class:`TerminatedError` of SIGTERM, from now until :meth:`leaving` is over."""
+    """Makes :class:`TerminatedError` of a signal, from :meth:`start` until :meth:`leaving` is over."""
 
     _open: ClassVar[list["Termination"]] = []
 
-    def __init__(self) -> None:
-        super().__init__()
-        if not self._open and _is_free():
-            signal.signal(signal.SIGTERM, _handle)
-        if signal.getsignal(signal.SIGTERM) is _handle and threading.current_thread() is threading.main_thread():
-            self._open.append(self)
+    def start(self) -> None:
+        """Take over the signals that nobody else handles."""
+        if not _is_main_thread():
+            return
+        # Before the signals are taken over: a handler that finds no block would swallow them.
+        self._open.append(self)
+        for number in _free_signals():
+            signal.signal(number, _handle)
 
     @contextmanager
     def leaving(self, error: BaseException | None) -> Iterator[None]:
@@ -74,7 +93,7 @@ class Termination(_Termination):
             error: What the block that shows itself is left with.
 
         Raises:
-            TerminatedError: SIGTERM came meanwhile, or before, and the block's body went on.
+            TerminatedError: A signal came meanwhile, or before, and the block's body went on.
         """
         self.is_leaving = True
         try:
@@ -82,60 +101,69 @@ class Termination(_Termination):
         finally:
             with suppress(ValueError):
                 self._open.remove(self)
-            if not self._open and signal.getsignal(signal.SIGTERM) is _handle:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if not self._open:
+                _put_back()
         self._raise_if_requested(error)
 
     @classmethod
-    def request_all(cls) -> None:
+    def request_all(cls, number: int) -> None:
         """Have all blocks left, the innermost first.
+
+        Args:
+            number: The signal.
 
         Raises:
             TerminatedError: The innermost is not being left already.
         """
         # Not any(): each has to know.
-        if [one.request() for one in cls._open][-1:] == [True]:
-            raise TerminatedError
+        if [one.request(number) for one in cls._open][-1:] == [True]:
+            raise TerminatedError(number)
 
     @classmethod
     def forget(cls) -> None:
         """In a forked child, whose way to end is not its parent's."""
         cls._open.clear()
-        if signal.getsignal(signal.SIGTERM) is _handle:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _put_back()
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    Termination.request_all()
+    Termination.request_all(number)
 
 
-os.register_at_fork(after_in_child=Termination.forget)
+forks.in_child(Termination.forget)
 
 
 class AsyncTermination(_Termination):
-    """Makes a cancellation of the current task of SIGTERM, from now until :meth:`stop`."""
+    """Makes a cancellation of the task that starts it of a signal, from :meth:`start` until :meth:`stop`."""
 
-    _open: ClassVar[dict[asyncio.AbstractEventLoop, list["AsyncTermination"]]] = {}
+    # The blocks of each event loop, and the signals that it handles for them.
+    _open: ClassVar[dict[asyncio.AbstractEventLoop, tuple[list["AsyncTermination"], list[int]]]] = {}
+    _task: asyncio.Task[Any] | None = None
 
-    def __init__(self) -> None:
-        super().__init__()
+    def start(self) -> None:
+        """Take over the signals that nobody else handles."""
         self._task = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
-        if self._loop not in self._open and _is_free():
-            # Event loops of Windows handle no signals.
-            with suppress(NotImplementedError):
-                self._loop.add_signal_handler(signal.SIGTERM, self._request_all, self._loop)
-                self._open[self._loop] = []
-        self._open.get(self._loop, []).append(self)
+        loop = asyncio.get_running_loop()
+        if loop in self._open:
+            self._open[loop][0].append(self)
+            return
+        free = _free_signals() if _is_main_thread() else []
+        if free:
+            self._open[loop] = ([self], free)
+        # Event loops of Windows handle no signals.
+        with suppress(NotImplementedError):
+            for number in free:
+                loop.add_signal_handler(number, self._request_all, loop, number)
 
     @classmethod
-    def _request_all(cls, loop: asyncio.AbstractEventLoop) -> None:
-        for one in cls._open.get(loop, ()):
-            if one.request() and one._task is not None:
+    def _request_all(cls, loop: asyncio.AbstractEventLoop, number: int) -> None:
+        blocks, _ = cls._open.get(loop, ((), ()))
+        for one in blocks:
+            if one.request(number) and one._task is not None:
                 one._task.cancel()
 
     def leave(self) -> None:
-        """Let what follows run to its end: from now on SIGTERM cancels nothing, and counts with :meth:`stop`."""
+        """Let what follows run to its end: from now on a signal cancels nothing, and counts with :meth:`stop`."""
         self.is_leaving = True
 
     def stop(self, error: BaseException | None) -> None:
@@ -145,11 +173,30 @@ class AsyncTermination(_Termination):
             error: What the block that shows itself is left with.
 
         Raises:
-            TerminatedError: SIGTERM came meanwhile, or before, and the block's body went on.
+            TerminatedError: A signal came meanwhile, or before, and the block's body went on.
         """
-        blocks = self._open.get(self._loop, [])
+        loop = asyncio.get_running_loop()
+        blocks, taken = self._open.get(loop, ([], []))
         with suppress(ValueError):
             blocks.remove(self)
-        if not blocks and self._open.pop(self._loop, None) is not None:
-            self._loop.remove_signal_handler(signal.SIGTERM)
+        if not blocks:
+            self._open.pop(loop, None)
+            with suppress(NotImplementedError):
+                for number in taken:
+                    loop.remove_signal_handler(number)
         self._raise_if_requested(error)
+
+    @classmethod
+    def forget(cls) -> None:
+        """In a forked child, whose way to end is not its parent's."""
+        if not cls._open:
+            return
+        # What a signal writes there would reach the parent's event loop (Python 3.11).
+        signal.set_wakeup_fd(-1)
+        for _, taken in cls._open.values():
+            for number in taken:
+                signal.signal(number, signal.SIG_DFL)
+        cls._open.clear()
+
+
+forks.in_child(AsyncTermination.forget)

@@ -58,7 +58,7 @@ function updateCards(/** @type {Card[]} */ changed) {
   let rearranged = false;
   for (const card of changed) {
     const before = cards.get(card.key);
-    if (before?.started_at !== card.started_at) rearranged = true;
+    if (before?.started_at !== card.started_at || card.svg === null) rearranged = true;
     if (card.svg === null) {
       cards.delete(card.key);
       if (card.removed_at !== undefined) remember(card);
@@ -153,7 +153,7 @@ function removedRow(/** @type {Card} */ card) {
   what.append(element("span", `dot ${card.color}`), element("span", "", card.label));
   item.append(
     element("span", "time-of", timeOfDay(card.removed_at * 1000)),
-    element("span", "stream", card.key),
+    element("span", "", card.key),
     what,
   );
   return item;
@@ -217,7 +217,7 @@ function row(/** @type {Line} */ line) {
   summary.append(
     element("span", "time-of", timeOfDay(line.time)),
     element("span", `operation ${refused ? "refused" : operation === "ended" ? "ended" : ""}`, operation),
-    element("span", "stream", line.stream_key),
+    element("span", "", line.stream_key),
     element("span", "changed", line.changed.join(", ") || line.message || (operation === "ended" ? "unchanged" : "nothing changed")),
   );
   const details = element("details");
