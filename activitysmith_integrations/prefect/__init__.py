@@ -4,6 +4,14 @@ Importing it registers the blocks. ``prefect block register -m activitysmith_int
 known to a server.
 """
 
+try:
+    import prefect as _prefect  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "prefect":
+        raise
+    text = f"{error}; this needs Prefect: pip install 'activitysmith-integrations[prefect]'"
+    raise ModuleNotFoundError(text, name=error.name) from error
+
 from activitysmith_integrations.prefect.automations import (
     aend_live_activity_stream_automation,
     alive_activity_automation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Self, cast
 
 from prefect.blocks.abstract import CredentialsBlock, NotificationBlock, NotificationError
@@ -13,6 +14,7 @@ from activitysmith_integrations import core
 from activitysmith_integrations.core.config import resolve_endpoint
 from activitysmith_integrations.core.errors import ConfigurationError, error_text
 from activitysmith_integrations.core.retry import RetryPolicy
+from activitysmith_integrations.prefect.runs import is_async_code
 
 # Prefect's pages load it from here, and its test suite asks for a square bitmap of 45 to 1000 pixels.
 _LOGO_URL = "https://github.com/ActivitySmithHQ.png?size=200"
@@ -111,7 +113,8 @@ class ActivitySmithNotification(NotificationBlock):
     """Ends a stream with an alert made of a notification's subject and body.
 
     It is for the automation action "Send a notification", on servers whose environment has this package: the
-    server runs the block's code. Elsewhere, Prefect Cloud among them, use ``end_live_activity_stream_automation``.
+    server runs the block's code. Elsewhere, Prefect Cloud among them, use ``end_live_activity_stream_automation``. In
+    async code, await :meth:`anotify`.
 
     Attributes:
         credentials: The account.
@@ -122,7 +125,7 @@ class ActivitySmithNotification(NotificationBlock):
         from activitysmith_integrations.prefect import ActivitySmithNotification
 
         notification = ActivitySmithNotification.load("BLOCK_NAME")
-        await notification.notify("The run needs a look", subject="Nightly ETL")
+        notification.notify("The run needs a look", subject="Nightly ETL")
         ```
     """
 
@@ -139,8 +142,10 @@ class ActivitySmithNotification(NotificationBlock):
         description="The stream to end: 1 to 255 letters, digits, _ and -.",
     )
 
-    async def notify(self, body: str, subject: str | None = None) -> None:
-        """End the stream.
+    def notify(self, body: str, subject: str | None = None) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
+        """End the stream: at once in sync code, and awaited in async code.
+
+        A stream that does not run is started, so that the notification is seen, and ended with the same picture.
 
         Args:
             body: The alert's message; the subject where it is empty.
@@ -151,14 +156,25 @@ class ActivitySmithNotification(NotificationBlock):
                 notification block; elsewhere it is logged. An automation on a server runs within it, and would
                 deliver three times more after an error of any other class (Prefect 3.8).
         """
+        notifying = self.anotify(body, subject)
+        if is_async_code():
+            return notifying
+        run_coro_as_sync(notifying)
+        return None
+
+    async def anotify(self, body: str, subject: str | None = None) -> None:
+        """:meth:`notify` for async code: the same arguments, meanings and errors."""
+        from activitysmith_integrations.core.runs.ending import End, async_end_stream
+
         try:
             title, message = subject or self.stream_key, body or subject or self.stream_key
+            request = core.EndStreamRequest(
+                content_state=core.AlertState(title=title, message=message),
+                alert=core.AlertPayload(title=title, body=message),
+            )
             async with self.credentials.get_async_client() as client:
-                await client.end_stream(
-                    self.stream_key,
-                    content_state=core.AlertState(title=title, message=message),
-                    alert=core.AlertPayload(title=title, body=message),
-                )
+                result = await async_end_stream(client, self.stream_key, End("failed", request, starts_unseen=True))
+            result.response(self.stream_key, missing_ok=False)
         except Exception as error:
             if self._raise_on_failure:
                 raise NotificationError(error_text(error)) from error

@@ -1,30 +1,43 @@
-"""How the stream of a run is ended, whoever ends it: a hook, or the exit of the process."""
+"""How the stream of a run is ended, whoever ends it: a hook, or the exit of the process.
+
+A PUT that arrives after the DELETE would start an activity that nobody ends. So the end waits for an update on its way,
+though for no more than half of its time; where that update arrives later after all, the stream is ended once more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
+import time
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeAlias
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.logging.loggers import flow_run_logger, task_run_logger
 
-from activitysmith_integrations.core.runs.ending import build_end_or_default, end_stream
+from activitysmith_integrations.core.client import ActivitySmithClient
+from activitysmith_integrations.core.runs.ending import End, build_end_or_default, end_stream
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
 from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.core.runs.picture import without_banner
+from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
 
 Subject: TypeAlias = Flow[Any, Any] | Task[Any, Any]
 
+# What an end has at least, whatever its deadline: one attempt.
+_LEAST_SECONDS = 0.5
+
 
 def end_run(
     key: str, settings: HookSettings, outcome: RunOutcome, follower: Follower | None, deadline: float
 ) -> tuple[int, str]:
-    """End a run's stream, once its last update has arrived.
+    """End a run's stream.
 
     Args:
         key: The stream.
@@ -37,12 +50,28 @@ def end_run(
         The level and the line to log.
     """
     end = build_end_or_default(follower.stop(outcome) if follower else outcome, settings.options)
-    if follower and follower.was_never_shown and not end.is_failure:  # costs the account no request
+    if follower and not end.is_needed(was_never_shown=follower.was_never_shown):
         follower.close()
         return line_of_unshown_end(key)
+    update_on_its_way = follower is not None and follower.is_sending
     client = follower.client if follower else None
     with client or asyncio.run(resolve(settings.account)).get_client() as client:
-        return line_of_end(key, end, end_stream(client, key, end, deadline=deadline))
+        deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
+        line = line_of_end(key, end, end_stream(client, key, end, deadline=deadline))
+    if follower and update_on_its_way:
+        # No daemon: the process waits for it, 5 s at most and the time of an end.
+        again = BackgroundThread(partial(_end_again, key, end, follower, client), "activitysmith-end", daemon=False)
+        with suppress(RuntimeError):  # the process exits, or the machine has no thread to give
+            again.start()
+    return line
+
+
+def _end_again(key: str, end: End, follower: Follower, client: ActivitySmithClient) -> None:
+    """End a stream whose last update may have arrived after its end."""
+    follower.wait_for_update()
+    again = End(end.result, without_banner(end.request), starts_unseen=False)
+    with client:
+        end_stream(client, key, again, deadline=time.monotonic() + follower.settings.patience / 2)
 
 
 def log_to_page(subject: Subject, run: FlowRun | TaskRun, level: int, line: str) -> None:

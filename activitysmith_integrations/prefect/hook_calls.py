@@ -8,22 +8,30 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.settings import PREFECT_API_URL
 
 from activitysmith_integrations.core.errors import error_text
 from activitysmith_integrations.core.keys import check_stream_key
 from activitysmith_integrations.core.retry import seconds_for_calls
 from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
+from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 from activitysmith_integrations.prefect import open_runs
 from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings, StreamKey
 from activitysmith_integrations.prefect.runs import hook_outcome, key_or_default, running_outcome
+from activitysmith_integrations.prefect.task_counts import impatient_client
 from activitysmith_integrations.prefect.time_limit import within
+
+# Prefect may call these hooks in another process than the run's, with the run as it was before it began (3.8).
+_ENDS_ELSEWHERE: tuple[Result, ...] = ("crashed", "cancelled")
 
 
 def start(settings: HookSettings, flow: Flow[..., object], run: FlowRun) -> None:
@@ -67,12 +75,35 @@ async def end(settings: HookSettings, subject: Subject, run: FlowRun | TaskRun, 
             line = f"Live Activity stream {key!r} goes on: {state.name} is no end of a run."
             log_to_page(subject, run, logging.WARNING, line)
             return
-        work = partial(end_run, key, settings, outcome, follower, deadline)
+        work = partial(_end, key, settings, outcome, run, follower, deadline)
         log_to_page(subject, run, *await within(settings.patience, work))
     except TimeoutError as error:
         log_to_page(subject, run, logging.ERROR, f"Live Activity stream {key!r} may not have been ended: {error}")
     except Exception as error:
         log_to_page(subject, run, logging.ERROR, f"Live Activity stream {key!r} was not ended: {error_text(error)}")
+
+
+def _end(
+    key: str,
+    settings: HookSettings,
+    outcome: RunOutcome,
+    run: FlowRun | TaskRun,
+    follower: Follower | None,
+    deadline: float,
+) -> tuple[int, str]:
+    if follower is None and isinstance(run, FlowRun) and outcome.result in _ENDS_ELSEWHERE:
+        outcome = _as_known_to_api(outcome, run, settings.patience / 4)
+    return end_run(key, settings, outcome, follower, deadline)
+
+
+def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> RunOutcome:
+    """The outcome with the run's present name and its start; what the hook was told where the API does not answer."""
+    if not PREFECT_API_URL.value():
+        return outcome  # a temporary server, which asking would start, knows nothing of runs of another process
+    with suppress(Exception), impatient_client(seconds) as api:
+        known = api.read_flow_run(run.id)
+        return replace(outcome, run=known.name, label=known.name, started_at=known.start_time or outcome.started_at)
+    return outcome
 
 
 def _key_of(key: StreamKey, subject: Subject, run: FlowRun | TaskRun) -> str:

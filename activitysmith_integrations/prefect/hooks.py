@@ -110,7 +110,7 @@ def live_activity_hooks(
         >>> @flow(**live_activity_hooks(total=200))
         ... def nightly_etl(): ...
     """
-    check_total(total)
+    total = check_total(total)
     _check_options(options, _PARAMETERS_OF_LIVE_ACTIVITY, _SYNONYMS)
     settings = replace(_check_settings(stream_key, credentials, patience, options), total=total)
     lists = _lists(settings, hooks)

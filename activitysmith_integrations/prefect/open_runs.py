@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from uuid import UUID
 from prefect import runtime
 from prefect.client.schemas.objects import FlowRun
 
+from activitysmith_integrations.core import forks
 from activitysmith_integrations.core.errors import error_text
 from activitysmith_integrations.core.retry import seconds_for_calls
 from activitysmith_integrations.core.runs.outcome import RunOutcome
@@ -39,7 +39,7 @@ class _OpenRuns:
 
 
 _open = _OpenRuns()
-os.register_at_fork(after_in_child=_open.forget)
+forks.in_child(_open.forget)
 
 
 def begin(run_id: UUID, make: Callable[[], Follower]) -> None:
@@ -95,25 +95,29 @@ def leave(follower: Follower) -> None:
 
 @atexit.register
 def _end_open_runs() -> None:
-    """At the exit of the process: no hook was called for these runs.
+    """At the exit of the process: no hook was called for these runs, which all have the same time.
 
     That happens where a run returns ``Cancelled()``, where the console of a killed worker's flow broke within
     Prefect's own log line about the hook (3.9), and where the process exits in the middle of a run.
     """
-    for follower in list(_open.followers.values()):
-        leave(follower)
+    followers = list(_open.followers.values())
+    for follower in followers:
+        follower.leave()  # in its own thread: none can be started any more (Python 3.12)
+    began = time.monotonic()
+    for follower in followers:
+        follower.join(max(0.0, began + follower.settings.patience - time.monotonic()))
 
 
 def _end_as_known(follower: Follower) -> None:
     """End a run's stream as the API says that the run went; one that goes on later is only no longer followed."""
     try:
-        with impatient_client() as api:
+        deadline = time.monotonic() + seconds_for_calls(follower.settings.patience)
+        with impatient_client(follower.settings.patience / 4) as api:
             outcome = _outcome_of(api.read_flow_run(follower.run_id), follower.outcome)
         if outcome is None:
             follower.stop(follower.outcome)
             follower.close()
             return
-        deadline = time.monotonic() + seconds_for_calls(follower.settings.patience)
         line = end_run(follower.stream_key, follower.settings, outcome, follower, deadline)
     except Exception as error:
         text = f"Live Activity stream {follower.stream_key!r} may not have been ended: {error_text(error)}"
@@ -135,6 +139,8 @@ def _outcome_of(run: FlowRun, known: RunOutcome) -> RunOutcome | None:
     return replace(
         known,
         result=result,
+        run=run.name,
+        label=run.name,
         started_at=run.start_time,
         ended_at=run.state.timestamp if run.state.is_final() else None,
         url=run_url("flow-run", run.id),

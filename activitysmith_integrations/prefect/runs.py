@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import operator
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,11 +19,12 @@ from uuid import UUID
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import TerminationSignal
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
 from prefect.utilities.urls import url_for
 
-from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.errors import InvalidRequestError, quoted
 from activitysmith_integrations.core.keys import check_stream_key, stream_key
 
 if TYPE_CHECKING:  # a file that defines flows is imported without what only sending needs
@@ -37,8 +39,8 @@ _RESULTS: dict[StateType, Result] = {
     StateType.CANCELLING: "cancelled",
     StateType.CANCELLED: "cancelled",
 }
-# What Prefect calls a crash (3.8) although somebody wanted it: a Ctrl-C, in sync and in async code.
-_CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError)
+# The module whose functions call a task's function, and stand before it in a traceback.
+_TASK_ENGINE = "prefect.task_engine"
 
 
 def key_or_default(key: str | None, name: str, run_id: UUID) -> str:
@@ -79,7 +81,7 @@ def hook_outcome(
     result = result_of(state)
     if result is None:
         return None
-    if isinstance(state.data, _CANCELLATIONS):
+    if _is_cancellation(state.data):
         result = "cancelled"
     from activitysmith_integrations.core.runs.outcome import RunOutcome
 
@@ -99,6 +101,16 @@ def hook_outcome(
     )
 
 
+def _is_cancellation(data: object) -> bool:
+    """Whether somebody wanted what Prefect calls a crash (3.8): a Ctrl-C, in sync and in async code.
+
+    A SIGTERM is a crash. It cancels async code, too, and is then the context of that (seen on 3.6 and 3.9).
+    """
+    if isinstance(data, asyncio.CancelledError):
+        return not isinstance(data.__context__, TerminationSignal)
+    return isinstance(data, KeyboardInterrupt)
+
+
 def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
     """What is known of a flow's run while it goes on; its result stands for none.
 
@@ -111,17 +123,36 @@ def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
     return RunOutcome(flow.name, "succeeded", run=run.name, label=run.name, engine=ENGINE)
 
 
-def check_total(total: int | None) -> None:
-    """Refuse what cannot be a number of steps.
+def check_count(name: str, count: int, *, least: int) -> int:
+    """A number of steps, in any form that Python counts with.
 
     Args:
-        total: How many there are, None where that is not known.
+        name: What the user calls it.
+        count: What the user gave.
+        least: The smallest that makes sense.
+
+    Raises:
+        InvalidRequestError: It is no whole number, or a smaller one.
+    """
+    try:
+        number = operator.index(count)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(count, bool):
+        raise InvalidRequestError((name, f"must be a number of {least} or more, not {quoted(count)}"))
+    return number
+
+
+def check_total(total: int | None) -> int | None:
+    """How many steps there are, None where that is not known.
+
+    Args:
+        total: What the user gave.
 
     Raises:
         InvalidRequestError: It is no number of 1 or more.
     """
-    if total is not None and (not isinstance(total, int) or isinstance(total, bool) or total < 1):
-        raise InvalidRequestError(("total", f"must be a number of 1 or more, not {total!r}"))
+    return None if total is None else check_count("total", total, least=1)
 
 
 def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
@@ -161,6 +192,21 @@ def flow_run_id() -> UUID | None:
     """The id of the flow's run that this code is in, None outside of one."""
     context = FlowRunContext.get()
     return context.flow_run.id if context and context.flow_run else None
+
+
+def is_async_code() -> bool:
+    """Whether the code that calls this can await: an async task or flow, and elsewhere one that an event loop runs."""
+    task = TaskRunContext.get()
+    if task is not None:
+        return task.task.isasync
+    flow = FlowRunContext.get()
+    if flow is not None and flow.flow is not None:
+        return flow.flow.isasync
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def run_url(kind: str, run_id: UUID) -> str | None:
@@ -210,14 +256,16 @@ def _failed_task(error: BaseException | None) -> str | None:
     """The name of the outermost task that an exception came through, None where it came through none.
 
     An exception keeps its traceback on the way from a task to its flow, from another thread too, though not
-    from another process.
+    from another process. A task's function that is called directly, as ``task.fn()``, is no task.
     """
     if error is None:
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    engine = (at for at, frame in enumerate(frames) if frame.f_globals.get("__name__") == _TASK_ENGINE)
+    frames_of_tasks = frames[next(engine, len(frames)) :]
     names = _task_names(frames)
     # Two tasks made of one function cannot be told apart, so neither is named.
-    found = (names[frame.f_code] for frame in frames if len(names.get(frame.f_code, ())) == 1)
+    found = (names[frame.f_code] for frame in frames_of_tasks if len(names.get(frame.f_code, ())) == 1)
     return next((name for (name,) in found), None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -33,12 +32,14 @@ def delay_of_engine(task: Task[..., Any], run: TaskRun) -> float:
     return float(delays[min(run.run_count, len(delays)) - 1])
 
 
-def can_pass_within(longest_wait: float) -> Callable[[Task[..., Any], TaskRun, State[Any]], Awaitable[bool]]:
+def can_pass_within(
+    longest_wait: float, *, waits_for_place: bool
+) -> Callable[[Task[..., Any], TaskRun, State[Any]], Awaitable[bool]]:
     """Make the condition on which a step is run again: its fault can pass in time.
 
     Args:
-        longest_wait: Seconds that the service may ask to wait. Where they are bounded, nobody waits for a place on
-            the screen either: it comes free only when another activity ends.
+        longest_wait: Seconds that the service may ask to wait.
+        waits_for_place: Whether a place on the screen is waited for. It comes free only when another activity ends.
     """
 
     async def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -49,7 +50,7 @@ def can_pass_within(longest_wait: float) -> Callable[[Task[..., Any], TaskRun, S
         asked = error.retry_after or 0.0
         if not error.retryable or asked > longest_wait:
             return False
-        if longest_wait < math.inf and isinstance(error, RateLimitError) and error.is_activity_limit:
+        if isinstance(error, RateLimitError) and error.is_activity_limit and not waits_for_place:
             return False
         await asyncio.sleep(max(0.0, asked - delay_of_engine(task, run)))
         return True

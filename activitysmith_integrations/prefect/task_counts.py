@@ -25,6 +25,7 @@ CLOCK_DIFFERENCE = timedelta(days=1)
 
 _FAILED = (StateType.FAILED, StateType.CRASHED)
 _FINISHED = (StateType.COMPLETED, StateType.CANCELLED, *_FAILED)
+_NEVER_BEGINS = "NotReady"  # a state of the type PENDING
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class TaskCounts:
     Args:
         finished: Those that are over, failed ones included.
         failed: Those that failed or crashed.
-        unfinished: Those that are not over.
+        unfinished: Those that go on or are yet to begin. One whose inputs failed never begins, so it is not among them.
     """
 
     finished: int = 0
@@ -43,11 +44,15 @@ class TaskCounts:
 
 
 @contextmanager
-def impatient_client() -> Iterator[SyncPrefectClient]:
-    """A client that asks once and waits 5 s at most: the next question is the better repetition."""
+def impatient_client(seconds: float = REQUEST_SECONDS) -> Iterator[SyncPrefectClient]:
+    """A client that asks once and waits for 5 s at most: the next question is the better repetition.
+
+    Args:
+        seconds: How long each step of a request may take, if not 5 s.
+    """
     with (
         temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(sync_client=True, httpx_settings={"timeout": REQUEST_SECONDS}) as client,
+        get_client(sync_client=True, httpx_settings={"timeout": min(seconds, REQUEST_SECONDS)}) as client,
     ):
         yield client
 
@@ -70,7 +75,8 @@ def count_tasks(api: SyncPrefectClient, run_id: UUID, since: datetime) -> TaskCo
     intervals = api.request("POST", "/task_runs/history", json=question).json()
     by_type = Counter[str]()
     for state in (state for interval in intervals for state in interval["states"]):
-        by_type[state["state_type"]] += state["count_runs"]
+        if state["state_name"] != _NEVER_BEGINS:
+            by_type[state["state_type"]] += state["count_runs"]
     finished = sum(by_type[kind.value] for kind in _FINISHED)
     return TaskCounts(finished, sum(by_type[kind.value] for kind in _FAILED), by_type.total() - finished)
 

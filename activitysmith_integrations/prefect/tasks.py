@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -17,18 +16,19 @@ from prefect.runtime import task_run
 from activitysmith_integrations import core
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import check_stream_key
-from activitysmith_integrations.core.suggest import check_names
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, resolve, resolve_now
-from activitysmith_integrations.prefect.runs import check_total, flow_name, flow_run_id, key_or_default, task_outcome
+from activitysmith_integrations.prefect.runs import flow_name, flow_run_id, key_or_default, task_outcome
 from activitysmith_integrations.prefect.step_retries import can_pass_within
 
 if TYPE_CHECKING:
-    from activitysmith_integrations.core.models.requests import ActionInput, AlertInput, MetadataInput, StateInput
+    from activitysmith_integrations.core.models.requests import StreamRequest
     from activitysmith_integrations.core.runs.ending import End, EndResult
+    from activitysmith_integrations.prefect.stream_options import StreamOptions
 
 # On top of a call's own repetitions: seconds before each of the runs that follow a failed one. The service counts
 # requests by the minute, so where many runs end together the last of them get their turn some minutes later.
 _END_DELAYS: list[float] = [10, 60, 60, 60, 60, 300]
+_END_WAIT = 600.0
 # A flow goes on after these steps, and what is shown late helps nobody.
 _STREAM_DELAYS: list[float] = [10, 60]
 _STREAM_WAIT = 60.0
@@ -36,44 +36,25 @@ _STREAM_WAIT = 60.0
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-
-class StreamOptions(TypedDict, total=False):
-    """What a running stream shows. None as a value means not given."""
-
-    content_state: StateInput
-    """A whole state of your own, instead of the picture that the next four make."""
-    total: int
-    """How many steps there are, which makes a bar of segments; without it their count is shown."""
-    done: int
-    """How many of them are complete, 0 by default."""
-    title: str
-    """First line; the flow's name by default."""
-    subtitle: str
-    """Second line."""
-    action: ActionInput
-    """A button."""
-    secondary_action: ActionInput
-    """A second button, for alert, progress, segmented_progress and value."""
-    alert: AlertInput
-    """A notification with sound and banner."""
-    tags: Sequence[str]
-    """Tags beside the engine's name."""
-    metadata: MetadataInput
-    """Metadata beside engine, pipeline and run."""
-    channels: Sequence[str]
-    """Slugs of the channels whose members see it; the key's scope decides by default."""
-
-
 _OTHER_PARAMETERS = ("stream_key", "credentials")
 
 
-def _step(verb: str, delays: list[float], longest_wait: float = math.inf) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
+def _stream_request(stream_key: str, options: StreamOptions) -> StreamRequest:
+    from activitysmith_integrations.prefect.stream_options import build_stream_request
+
+    return build_stream_request(stream_key, options, other=_OTHER_PARAMETERS)
+
+
+def _step(
+    verb: str, delays: list[float], longest_wait: float, *, waits_for_place: bool = False
+) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
     """Make a task of a function whose first argument is a stream's key.
 
     Args:
         verb: What its runs are called, before the key.
         delays: Seconds before each run that follows a failed one.
         longest_wait: Seconds that the service may ask to wait; where it asks for more, the task fails.
+        waits_for_place: Whether it is run again where the account shows as many Live Activities as it may.
     """
 
     def run_name() -> str:
@@ -85,7 +66,7 @@ def _step(verb: str, delays: list[float], longest_wait: float = math.inf) -> Cal
         persist_result=False,
         retries=len(delays),
         retry_delay_seconds=delays,
-        retry_condition_fn=can_pass_within(longest_wait),
+        retry_condition_fn=can_pass_within(longest_wait, waits_for_place=waits_for_place),
     )
 
 
@@ -121,7 +102,8 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     if follower is None:
         return key, build_end(outcome, options), False
     end = build_end(follower.stop(outcome), options)
-    return key, end, follower.was_never_shown and not end.is_failure
+    follower.wait_for_update()
+    return key, end, not end.is_needed(was_never_shown=follower.was_never_shown)
 
 
 def _unshown(key: str) -> core.EndStreamResponse:
@@ -143,22 +125,6 @@ def _ended(key: str, end: End, result: EndResult, missing_ok: bool) -> core.EndS
 
     _logger().log(*line_of_end(key, end, result))
     return result.response(key, missing_ok=missing_ok)
-
-
-def _stream_request(stream_key: str | None, options: StreamOptions) -> tuple[str, core.StreamRequest]:
-    """The stream and the request that starts or updates it."""
-    from activitysmith_integrations.core.runs.picture import running_labels, shown_title
-    from activitysmith_integrations.core.runs.progress import Progress
-
-    check_names(options, StreamOptions.__annotations__, other=_OTHER_PARAMETERS, synonyms={"steps": "total"})
-    key = _key(stream_key)
-    chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    total, done = chosen.pop("total", None), chosen.pop("done", 0)
-    title, subtitle = chosen.pop("title", None), chosen.pop("subtitle", None)
-    check_total(total)
-    run = task_outcome(key, None)
-    shown = Progress(shown_title(run, {"title": title}), total=total, label=run.label).updated(done, subtitle)
-    return key, core.StreamRequest(**{"content_state": shown.state, **chosen, **running_labels(run, chosen)})
 
 
 def _streamed(key: str, request: core.StreamRequest, answer: core.StreamResponse) -> core.StreamResponse:
@@ -186,7 +152,7 @@ def stream_live_activity(
     Args:
         stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
         credentials: See :obj:`end_live_activity_stream`.
-        options: What it shows; see :class:`~activitysmith_integrations.prefect.tasks.StreamOptions`.
+        options: What it shows; see :class:`~activitysmith_integrations.prefect.stream_options.StreamOptions`.
 
     Returns:
         The service's answer.
@@ -205,7 +171,8 @@ def stream_live_activity(
         ...     stream_live_activity(total=2, done=1, subtitle="loading")
         ...     end_live_activity_stream()
     """
-    key, request = _stream_request(stream_key, options)
+    key = _key(stream_key)
+    request = _stream_request(key, options)
     with resolve_now(credentials).get_client() as client:
         return _streamed(key, request, client.send(key, request))
 
@@ -218,13 +185,14 @@ async def astream_live_activity(
     **options: Unpack[StreamOptions],
 ) -> core.StreamResponse:
     """:obj:`stream_live_activity` for async flows: the same arguments, meanings and errors."""
-    key, request = _stream_request(stream_key, options)
+    key = _key(stream_key)
+    request = _stream_request(key, options)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
         return _streamed(key, request, await client.send(key, request))
 
 
-@_step("end stream", _END_DELAYS)
+@_step("end stream", _END_DELAYS, _END_WAIT, waits_for_place=True)
 def end_live_activity_stream(
     stream_key: str | None = None,
     *,
@@ -235,9 +203,9 @@ def end_live_activity_stream(
 ) -> core.EndStreamResponse:
     """End a stream as a step of a flow.
 
-    The step is retried on faults that can pass, after the wait that the service asks for, and fails on others.
-    Neither its result nor its inputs are stored or cached. A stream that ``live_activity_hooks`` keep moving stands
-    still from then on.
+    The step is retried on faults that can pass, after the wait that the service asks for. It fails on others, and where
+    the service asks to wait longer than ten minutes. Neither its result nor its inputs are stored or cached. A stream
+    that ``live_activity_hooks`` keep moving stands still from then on.
 
     Args:
         stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
@@ -272,7 +240,7 @@ def end_live_activity_stream(
         return _ended(key, end, end_stream(client, key, end), missing_ok)
 
 
-@_step("end stream", _END_DELAYS)
+@_step("end stream", _END_DELAYS, _END_WAIT, waits_for_place=True)
 async def aend_live_activity_stream(
     stream_key: str | None = None,
     *,

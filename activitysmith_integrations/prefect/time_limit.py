@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
+
+from activitysmith_integrations.core.threads import BackgroundThread
 
 ResultT = TypeVar("ResultT")
 
@@ -48,5 +49,5 @@ def _in_thread(work: Callable[[], ResultT]) -> Future[ResultT]:
             if future.set_running_or_notify_cancel():
                 future.set_result(result)
 
-    threading.Thread(target=run, name="activitysmith-hook", daemon=True).start()
+    BackgroundThread(run, "activitysmith-hook").start()
     return future

@@ -2,11 +2,13 @@ import asyncio
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 pytest.importorskip("prefect")
 
+from prefect import flow, task
 from prefect.blocks.abstract import NotificationError
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
@@ -134,7 +136,7 @@ def test_any_block_is_found_without_importing_the_package(sandbox: Sandbox, serv
 def test_a_notification_ends_the_stream_with_its_subject_and_body(sandbox: Sandbox) -> None:
     sandbox.start("nightly")
     block = ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly")
-    asyncio.run(block.notify("It needs a look", subject="Nightly ETL"))
+    block.notify("It needs a look", subject="Nightly ETL")
     assert sandbox.ends("nightly") == [
         {
             "content_state": {"title": "Nightly ETL", "type": "alert", "message": "It needs a look"},
@@ -145,17 +147,70 @@ def test_a_notification_ends_the_stream_with_its_subject_and_body(sandbox: Sandb
 
 def test_a_notification_without_subject_or_body_is_named_after_the_stream(sandbox: Sandbox) -> None:
     sandbox.start("nightly")
-    asyncio.run(ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly").notify(""))
+    ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly").notify("")
     (end,) = sandbox.ends("nightly")
     assert end["alert"] == {"title": "nightly", "body": "nightly"}
 
 
+async def _in_a_loop(block: ActivitySmithNotification) -> None:
+    notifying = block.notify("It needs a look")
+    assert notifying is not None
+    await notifying
+
+
+def _in_a_flow(block: ActivitySmithNotification) -> None:
+    @flow
+    def nightly() -> None:
+        block.notify("It needs a look")
+
+    async def within_a_loop() -> None:
+        nightly()
+
+    nightly()
+    asyncio.run(within_a_loop())
+
+
+def _in_an_async_flow(block: ActivitySmithNotification) -> None:
+    @task
+    def load() -> None:
+        block.notify("It needs a look")
+
+    @flow
+    async def nightly() -> None:
+        await _in_a_loop(block)
+        load()
+
+    asyncio.run(nightly())
+
+
+@pytest.mark.parametrize(
+    ("notify", "times"),
+    [(lambda block: asyncio.run(_in_a_loop(block)), 1), (_in_a_flow, 2), (_in_an_async_flow, 2)],
+    ids=["event loop", "flow", "async flow"],
+)
+def test_a_notification_is_awaited_in_async_code_and_called_in_sync_code(
+    notify: Callable[[ActivitySmithNotification], None], times: int, sandbox: Sandbox, server: None
+) -> None:
+    sandbox.start("nightly")
+    notify(ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly"))
+    assert len(sandbox.ends("nightly")) == times
+
+
+def test_a_notification_about_a_stream_that_does_not_run_is_seen(sandbox: Sandbox) -> None:
+    ActivitySmithNotification(credentials=account(sandbox), stream_key="unknown").notify("It needs a look")
+    refused, start, end = sandbox.story("unknown")
+    assert [request["status"] for request in (refused, start, end)] == [404, 200, 200]
+    assert start["body"]["content_state"] == end["body"]["content_state"]
+    assert ("alert" in start["body"], "alert" in end["body"]) == (True, False)
+
+
 def test_a_notification_that_fails_raises_what_prefect_expects_and_only_where_it_does(sandbox: Sandbox) -> None:
-    block = ActivitySmithNotification(credentials=account(sandbox), stream_key="unknown")
-    asyncio.run(block.notify("lost"))
+    block = ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly")
+    sandbox.inject_fault(times=2, status=403)
+    block.notify("lost")
     with block.raise_on_failure(), pytest.raises(NotificationError) as caught:
-        asyncio.run(block.notify("lost"))
-    assert "404" in caught.value.log
+        block.notify("lost")
+    assert "403" in caught.value.log
 
 
 @pytest.mark.parametrize("key", ["", "nightly etl", "{{ flow }}", "nightly\n", "x" * 256])

@@ -1,7 +1,10 @@
 """How a run is followed, and what becomes of it where no hook is called. The end of each process is the assertion."""
 
 import asyncio
+import json
+import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,16 +18,19 @@ pytest.importorskip("prefect")
 
 from prefect import flow, get_client, task
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelled, Completed, Failed, Running
 from pydantic import SecretStr
+from support.peer import Peer, read_request
 from support.processes import eventually
 from support.sandbox import KEY, Sandbox
+from support.service import ENDED
 
 from activitysmith_integrations.core import ActivitySmithClient
 from activitysmith_integrations.prefect import ActivitySmithCredentials, live_activity_hooks
-from activitysmith_integrations.prefect.follower import Follower, has_left, seconds_between_looks
+from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
+from activitysmith_integrations.prefect.run_watch import are_final, has_left, seconds_between_looks
 from activitysmith_integrations.prefect.runs import running_outcome
 from activitysmith_integrations.prefect.task_counts import TaskCounts, count_tasks, first_failed_task, impatient_client
 
@@ -41,6 +47,83 @@ def test_a_long_run_costs_the_api_little() -> None:
         age += seconds_between_looks(age)
         looks += 1
     assert looks < 300
+
+
+def test_a_process_with_many_runs_asks_twice_a_second() -> None:
+    assert [seconds_between_looks(age, 200) for age in (0, 36_000)] == [100, 100]
+    assert [seconds_between_looks(age, 4) for age in (0, 36_000)] == [2, 15]
+    assert seconds_between_looks(0, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "final"),
+    [
+        (TaskCounts(3), {"total": 3}, True),
+        (TaskCounts(3, unfinished=1), {"total": 3}, False),
+        (TaskCounts(2), {"total": 3}, False),
+        (TaskCounts(2), {"total": 3, "unchanged_for": 0.5}, True),
+        (TaskCounts(2), {"total": None, "unchanged_for": 0.5}, True),
+        (TaskCounts(2), {"total": None, "unchanged_for": 0.5, "answer_seconds": 0.1}, False),  # it is busy
+        (TaskCounts(2), {"total": None, "unchanged_for": 1.0, "answer_seconds": 0.1}, True),
+        (TaskCounts(2, unfinished=1), {"total": None, "unchanged_for": 0.5}, False),
+        (TaskCounts(2, unfinished=1), {"total": None, "unchanged_for": 2.0}, True),  # one that goes on by itself
+        (TaskCounts(3), {"total": 3, "failed": 1, "unchanged_for": 9.0}, False),
+        (TaskCounts(3, failed=1), {"total": 3, "failed": 1}, True),
+    ],
+)
+def test_the_api_knows_all_tasks_once_its_answer_is_complete_or_stays_the_same(
+    counts: TaskCounts, options: dict[str, Any], final: bool
+) -> None:
+    assert are_final(counts, **{"failed": 0, "unchanged_for": 0.0, "answer_seconds": 0.01, **options}) == final
+
+
+class RefusingApi:
+    """A Prefect API that answers each question with one status."""
+
+    def __init__(self, status: str) -> None:
+        self.questions = 0
+        self._status = status.encode()
+        self.peer = Peer(self._answer)
+
+    def _answer(self, connection: socket.socket) -> None:
+        while True:
+            read_request(connection)
+            self.questions += 1
+            connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: 2\r\n\r\n{}" % self._status)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("401 Unauthorized", "(401 Unauthorized). Set PREFECT_API_KEY, or PREFECT_API_AUTH_STRING"),
+        ("403 Forbidden", "(403 Forbidden). Give the key in PREFECT_API_KEY the right to read task runs."),
+        ("404 Not Found", "(404 Not Found)."),
+        ("503 Service Unavailable", None),
+        ("429 Too Many Requests", None),
+    ],
+)
+def test_a_prefect_api_that_refuses_to_tell_is_one_warning(status: str, said: str | None, sandbox: Sandbox) -> None:
+    api = RefusingApi(status)
+    lines: list[str] = []
+    subject, run = flow(nightly), FlowRun(id=uuid4(), flow_id=uuid4(), name="quick-fox")
+    outcome = running_outcome(subject, run)
+    with temporary_settings({PREFECT_API_URL: f"{api.peer.base_url}/api"}):
+        follower = Follower(
+            "nightly",
+            outcome,
+            run,
+            HookSettings("nightly", None, 10, {}),
+            lambda level, line: lines.append(line) if level >= logging.WARNING else None,
+            lambda follower: None,
+        )
+        follower.start()
+    eventually(lambda: api.questions >= 3, "several questions")
+    follower.stop(outcome)
+    follower.close()
+    api.peer.close()
+    assert len(lines) == (1 if said else 0)
+    if said:
+        assert said in lines[0]
 
 
 def paused(*, reschedule: bool) -> State[Any]:
@@ -137,6 +220,7 @@ def cancelled():
 
 @flow(name="nightly", **hooks)
 def interrupted():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its jobs in the background ignore it
     step()
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(60)
@@ -202,6 +286,51 @@ def test_a_forked_child_ends_nothing_that_its_parent_shows(sandbox: Sandbox, ser
     story = run(sandbox, tmp_path, "forking")
     assert [request["operation"] for request in story].count("ended") == 1
     assert story[-1]["body"]["metadata"]["result"] == "succeeded"
+
+
+EXITING = """
+import sys, threading
+from prefect import flow
+from prefect.states import Cancelled
+from activitysmith_integrations.prefect import live_activity_hooks
+
+@flow(**live_activity_hooks())
+def nightly():
+    return Cancelled()
+
+runs = [threading.Thread(target=nightly, kwargs={"return_state": True}) for _ in range(4)]
+for run in runs:
+    run.start()
+for run in runs:
+    run.join()
+"""
+
+
+def test_the_runs_that_a_process_still_shows_when_it_exits_are_ended_at_once(server: None, tmp_path: Any) -> None:
+    together = threading.Barrier(4, timeout=60)
+
+    def answer(connection: socket.socket) -> None:
+        while True:
+            request = read_request(connection)
+            length = int(request.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            while len(request.partition(b"\r\n\r\n")[2]) < length:
+                request += connection.recv(65536)
+            is_end = request.startswith(b"DELETE")
+            if is_end:
+                together.wait()  # nobody is answered before all four have asked
+            text = json.dumps({**ENDED, "operation": "ended" if is_end else "started"}).encode()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+
+    peer = Peer(answer)
+    path = tmp_path / "script.py"
+    path.write_text(EXITING)
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    environment = {**os.environ, **settings, "ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": peer.base_url}
+    command = [sys.executable, "-W", "ignore", str(path)]
+    done = subprocess.run(command, env=environment, timeout=120, capture_output=True, text=True)
+    peer.close()
+    assert not together.broken
+    assert done.stderr.count("Ended Live Activity stream") == 4, done.stderr
 
 
 @task(task_run_name="load {table}")

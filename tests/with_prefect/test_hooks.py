@@ -3,6 +3,7 @@ import inspect
 import logging
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import pytest
 
 pytest.importorskip("prefect")
 
-from prefect import Flow, Task, flow, task
+from prefect import Flow, Task, flow, get_client, task
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
+from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_UI_URL, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Running
 from pydantic import SecretStr
@@ -98,6 +100,29 @@ def test_what_went_wrong_is_told_by_the_state(sandbox: Sandbox, state: State[Any
     assert ("alert" in end) == loud
 
 
+def cancelled_by(cause: BaseException | None) -> BaseException:
+    """What async code is cancelled with while something else ends the process, or nothing does."""
+    error = asyncio.CancelledError()
+    error.__context__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (KeyboardInterrupt(), "cancelled"),
+        (cancelled_by(None), "cancelled"),
+        (TerminationSignal(signal.SIGTERM), "crashed"),
+        (cancelled_by(TerminationSignal(signal.SIGTERM)), "crashed"),
+    ],
+    ids=["Ctrl-C", "Ctrl-C in async code", "SIGTERM", "SIGTERM in async code"],
+)
+def test_a_ctrl_c_is_a_cancellation_and_a_sigterm_a_crash(error: BaseException, result: str, sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook("nightly"), nightly, flow_run(), ended(Crashed(data=error)))
+    assert sandbox.ends("nightly")[0]["metadata"]["result"] == result
+
+
 def test_a_completion_of_any_name_is_a_success(sandbox: Sandbox) -> None:
     sandbox.start("nightly")
     call(end_live_activity_stream_hook("nightly"), nightly, flow_run(), Completed(name="Cached"))
@@ -110,6 +135,18 @@ def test_a_run_given_as_it_was_before_it_started_changes_nothing(sandbox: Sandbo
     call(end_live_activity_stream_hook("nightly"), nightly, flow_run(state=state, start_time=None), Crashed())
     (end,) = sandbox.ends("nightly")
     assert end["content_state"]["message"] == "Crashed"
+
+
+@pytest.mark.parametrize("state", [Crashed(), Cancelling()])
+def test_a_run_that_was_renamed_is_shown_by_its_present_name(state: State[Any], sandbox: Sandbox, server: None) -> None:
+    # What such a hook is given where the flow ran in another process is from before the run began (Prefect 3.8).
+    with get_client(sync_client=True) as client:
+        stale = client.create_flow_run(nightly)
+        client.set_flow_run_name(stale.id, "for-monday")
+    sandbox.start("nightly")
+    call(end_live_activity_stream_hook("nightly"), nightly, stale, state)
+    (end,) = sandbox.ends("nightly")
+    assert (end["content_state"]["subtitle"], end["metadata"]["run"]) == ("for-monday", "for-monday")
 
 
 def test_the_button_opens_the_runs_page(sandbox: Sandbox) -> None:

@@ -30,6 +30,22 @@ def test_defining_a_flow_loads_nothing_that_only_sending_needs() -> None:
     assert {"activitysmith_integrations.core.client", "activitysmith_integrations.core.models"}.isdisjoint(_loaded())
 
 
+WITHOUT_PREFECT = """
+import sys
+sys.modules["prefect"] = None
+try:
+    import activitysmith_integrations.prefect
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+def test_importing_it_without_prefect_says_what_to_install() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_PREFECT]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "needs Prefect: pip install 'activitysmith-integrations[prefect]'" in printed
+
+
 def test_registering_the_module_registers_its_blocks(server: None) -> None:
     from prefect.settings import get_current_settings
 

@@ -165,6 +165,14 @@ def test_the_wait_that_the_service_asks_for_is_kept(kind: str, sandbox: Sandbox)
     assert [request["status"] for request in sandbox.requests()] == [429, 200]
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_service_that_asks_to_wait_for_too_long_fails_the_task_at_once(kind: str, sandbox: Sandbox) -> None:
+    sandbox.inject_fault(times=9, status=429, headers={"Retry-After": "99999999999"})
+    with pytest.raises(RateLimitError):
+        run_one(kind, "nightly")
+    assert len(sandbox.requests()) == 1
+
+
 def test_the_engines_own_delay_is_part_of_the_wait_that_the_service_asks_for() -> None:
     def after(runs: int, **options: Any) -> float:
         run = TaskRun(task_key="end", dynamic_key="0", run_count=runs)
@@ -254,6 +262,27 @@ def test_outside_of_a_flow_a_key_must_be_given(sandbox: Sandbox) -> None:
 
 
 # Hooks, called by Prefect's own engine
+
+
+def test_a_tasks_function_that_is_called_directly_is_not_the_step_that_failed(sandbox: Sandbox) -> None:
+    @task
+    def load() -> None:
+        raise RuntimeError("it is full")
+
+    @task
+    def extract() -> None:
+        load.fn()
+
+    @flow(name="nightly", **end_live_activity_stream_hooks("nightly"))
+    def nightly(of: Any) -> None:
+        of()
+
+    for of in (load.fn, extract):
+        sandbox.start("nightly")
+        nightly(of, return_state=True)
+    first, second = (end["content_state"]["message"] for end in sandbox.ends("nightly"))
+    assert first.startswith("Failed")
+    assert second.startswith("extract failed")
 
 
 def test_hooks_name_the_task_that_a_flow_failed_in(sandbox: Sandbox) -> None:
@@ -468,7 +497,18 @@ def test_a_start_that_fails_for_now_is_retried_by_prefect(kind: str, sandbox: Sa
     ("said", "error", "named"),
     [
         ({"totl": 3}, InvalidRequestError, "did you mean total"),
-        ({"total": 0}, InvalidRequestError, "total"),
+        ({"total": 0}, InvalidRequestError, "total: must be a number of 1 or more, not 0"),
+        ({"done": "two"}, InvalidRequestError, "done: must be a number of 0 or more, not 'two'"),
+        ({"done": -1}, InvalidRequestError, "done: must be a number of 0 or more, not -1"),
+        ({"title": 7}, InvalidRequestError, "title: must be a string, not 7"),
+        ({"tags": "etl"}, InvalidRequestError, "tags: must be a list of strings, not 'etl'"),
+        ({"channels": "ops"}, InvalidRequestError, "channels: must be a list .*; it is 'ops'"),
+        ({"content_state": {"title": "x", "percentage": 130}}, InvalidRequestError, "percentage: .*; it is 130"),
+        (
+            {"content_state": {"title": "x"}, "total": 3},
+            InvalidRequestError,
+            "total: is not shown beside content_state",
+        ),
         ({"content_state": {"type": "alert", "title": "x"}}, InvalidRequestError, "message"),
         ({"stream_key": ""}, InvalidRequestError, "stream_key"),
     ],
