@@ -9,9 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.bases.notifier import BaseNotifier
-
-from activitysmith_integrations.airflow import templates
+from activitysmith_integrations.airflow import needs_airflow, templates
 from activitysmith_integrations.airflow.callback_budget import (
     LEAST_SECONDS,
     MAX_SECONDS_IN_TASK,
@@ -20,12 +18,18 @@ from activitysmith_integrations.airflow.callback_budget import (
 )
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, seconds_for_calls
 
+with needs_airflow():
+    from airflow.sdk.bases.notifier import BaseNotifier
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from activitysmith_integrations.airflow.run import Run
 
 NO_TIME = "earlier callbacks in this process took the time that Airflow leaves them; is the service down?"
+
+OTHER_PARAMETERS = ("stream_key", "activitysmith_conn_id", "patience")
+"""What a notifier takes beside what it shows; a misspelt option may mean one of them."""
 
 budget = CallbackBudget()
 """The time of the callbacks of this process."""
@@ -122,7 +126,16 @@ def target_of(callback: Callback, run: Run) -> Target:
     conn_id = templates.render_name("activitysmith_conn_id", callback.activitysmith_conn_id, run.context, text)
     if callback.stream_key is None:
         return Target(run.stream_key, conn_id)
-    key = templates.render_name("stream_key", callback.stream_key, run.context, text)
+    try:
+        key = templates.render_name("stream_key", callback.stream_key, run.context, text)
+    except Exception:
+        from activitysmith_integrations.airflow.run_memory import RunMemory
+
+        # Where no task ran, Airflow gives a DAG's callback nothing but the DAG, the run's id and the reason.
+        known = RunMemory(run).key(callback.stream_key) if run.is_of_dag else None
+        if known is None:
+            raise
+        key = known
     return Target(check_stream_key(key), conn_id)
 
 
@@ -165,8 +178,14 @@ def say_unknown_failure(callback: Callback, error: Exception) -> None:
     """
     from activitysmith_integrations.core.errors import error_text
 
-    stream = "stream of the run" if callback.stream_key is None else f"Live Activity stream {callback.stream_key!r}"
-    say(callback, (logging.WARNING, f"The {stream} was not updated; the work goes on: {error_text(error)}"))
+    text = f"{stream_in_words(callback)} was not updated; the work goes on: {error_text(error)}"
+    say(callback, (logging.WARNING, text))
+
+
+def stream_in_words(callback: Callback) -> str:
+    """The stream of a callback as it is written, for messages where what it renders to is not known."""
+    which = "of the run" if callback.stream_key is None else repr(callback.stream_key)
+    return f"Live Activity stream {which}"
 
 
 @contextmanager

@@ -10,22 +10,28 @@ from activitysmith_integrations import core
 from activitysmith_integrations.airflow import templates
 from activitysmith_integrations.airflow.compat import AirflowFailException
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
-from activitysmith_integrations.airflow.operator_base import TASKS_TEST_SHOWS_NOTHING, Operator
+from activitysmith_integrations.airflow.operator_base import (
+    NAMES,
+    TASKS_TEST_SHOWS_NOTHING,
+    Operator,
+    keeps_arguments,
+    options_of,
+)
 from activitysmith_integrations.core.retry import check_seconds
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from activitysmith_integrations.airflow.follow_steps import Step
     from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.airflow.task_states import Role
+    from activitysmith_integrations.core.client import ActivitySmithClient
     from activitysmith_integrations.core.models.fields import Color
     from activitysmith_integrations.core.models.requests import ActionInput, AlertInput, MetadataInput, StateInput
-    from activitysmith_integrations.core.runs.ending import EndResult
     from activitysmith_integrations.core.runs.outcome import FailureForm, SuccessForm
 
-_POLL_SECONDS = 5.0
-_PATIENCE = 600.0
+_PRIORITY = 1000
 _DAGS_TEST_SHOWS_NOTHING = (
     "`airflow dags test` and `dag.test()` run one task at a time, so this one follows nothing and shows nothing."
 )
@@ -42,30 +48,20 @@ class ActivitySmithFollowRunOperator(Operator):
     It is a teardown that never fails a run, which ``fail_fast`` does not skip, and the run ends a few seconds after its
     last other task; longer only while the service cannot be reached for the end, *patience* seconds at most.
 
-    All arguments but *deferrable*, *poll_interval* and *patience* are templated.
+    How the end looks is said with the options of :class:`~activitysmith_integrations.core.EndOptions`, all but
+    ``include_error``; ``title``, ``tags`` and ``metadata`` count before as well. They, the stream and the connection
+    are templated.
 
     Args:
         stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
-        content_state: A whole state of your own instead of the last picture.
-        on_success: ``segmented_progress`` (default) or ``progress``.
-        on_failure: ``alert`` (default), ``segmented_progress`` or ``progress``.
-        title: First line instead of the DAG's name.
-        subtitle: Second line of the last picture instead of the duration.
-        success_color: Green by default.
-        failure_color: Red by default.
-        success_auto_dismiss_minutes: Minutes that a success stays on screen; iOS's own two by default.
-        failure_auto_dismiss_minutes: Minutes that a failure stays; 240 by default.
-        start_unseen_failures: Whether a failure whose stream the service does not know is shown; on by default.
-        action: A button of the last picture instead of the one that opens a failed run's page.
-        secondary_action: A second button.
-        alert: A banner instead of the one for failures.
-        tags: Tags beside the engine's name.
-        metadata: Metadata beside engine, pipeline, run and result.
         deferrable: Whether to follow the run from the triggerer; else the task keeps its worker's slot.
         poll_interval: Seconds between two looks at the states.
         patience: Seconds that the end may take to get through to the service, and Airflow to tell the states.
         activitysmith_conn_id: The connection.
-        kwargs: As for every operator; ``execution_timeout`` is not heeded.
+        kwargs: As for every operator. What would keep it from its run is not heeded: ``execution_timeout``,
+            ``depends_on_past``, ``wait_for_downstream`` and ``max_active_tis_per_dag``. ``priority_weight`` is 1000
+            where left out: the task needs its worker for a second, and one that waits behind others shows its run
+            late or not at all.
 
     Returns:
         The service's answer to the end as plain JSON.
@@ -75,14 +71,12 @@ class ActivitySmithFollowRunOperator(Operator):
         ConfigurationError: *poll_interval*, *patience* or the connection's id is no such thing.
     """
 
-    template_fields: Sequence[str] = (
-        "stream_key",
-        "activitysmith_conn_id",
-        *(name for name in templates.END_OPTIONS if name != "include_error"),
-    )
     ui_color = "#e6def5"
     stream_role: ClassVar[Role] = "follows_run"
+    poll_interval: float
+    patience: float
 
+    @keeps_arguments
     def __init__(
         self,
         *,
@@ -103,50 +97,30 @@ class ActivitySmithFollowRunOperator(Operator):
         tags: Sequence[str] | None = None,
         metadata: MetadataInput | None = None,
         deferrable: bool = True,
-        poll_interval: float = _POLL_SECONDS,
-        patience: float = _PATIENCE,
+        poll_interval: float = 5.0,
+        patience: float = 600.0,
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.stream_key = stream_key
-        self.content_state = templates.plain(content_state)
-        self.on_success = on_success
-        self.on_failure = on_failure
-        self.title = title
-        self.subtitle = subtitle
-        self.success_color = success_color
-        self.failure_color = failure_color
-        self.success_auto_dismiss_minutes = success_auto_dismiss_minutes
-        self.failure_auto_dismiss_minutes = failure_auto_dismiss_minutes
-        self.start_unseen_failures = start_unseen_failures
-        self.action = templates.plain(action)
-        self.secondary_action = templates.plain(secondary_action)
-        self.alert = templates.plain(alert)
-        self.tags = tags
-        self.metadata = metadata
-        self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.patience = patience
-        self.activitysmith_conn_id = activitysmith_conn_id
-        self._check()
+        super().__init__(**{"priority_weight": _PRIORITY, **kwargs})
         for name, seconds in (("poll_interval", poll_interval), ("patience", patience)):
             check_seconds(name, seconds)
         if poll_interval == 0:
             raise core.ConfigurationError(
                 ("poll_interval", "0 s would ask Airflow without a pause; leave it out for 5 s")
             )
-        # In its slot it lives as long as its run: a timeout of ``default_args`` would leave the stream to nobody.
+        # Meant for the DAG's work, ``default_args`` would keep this task from its run, and so the run from its end.
         self.execution_timeout = None
+        self.depends_on_past = self.wait_for_downstream = False
+        self.max_active_tis_per_dag = self.max_active_tis_per_dagrun = None
         # A teardown decides nothing about its run, and runs where others are skipped because one failed.
         self.as_teardown()
 
-    def _check_literals(self, options: Mapping[str, Any]) -> None:
-        """Refuse values that are wrong, when the DAG is parsed.
+    option_names = options_of(__init__)
+    template_fields: Sequence[str] = (*NAMES, *option_names)
 
-        Args:
-            options: Those that were given, by name.
-        """
+    @staticmethod
+    def _check_literals(options: Mapping[str, Any]) -> None:
         from activitysmith_integrations.airflow import literals
 
         literals.check_end(options)
@@ -166,6 +140,7 @@ class ActivitySmithFollowRunOperator(Operator):
             AirflowFailException: The request, the key or the account has to change first.
             ActivitySmithError: The stream was not ended.
         """
+        from activitysmith_integrations.airflow.follow_steps import follow, take
         from activitysmith_integrations.airflow.follower import RunFollower
         from activitysmith_integrations.airflow.run import Run
 
@@ -174,18 +149,21 @@ class ActivitySmithFollowRunOperator(Operator):
             self.log.info(TASKS_TEST_SHOWS_NOTHING if run.is_temporary else _DAGS_TEST_SHOWS_NOTHING)
             return {}
         try:
-            followed = self._followed(run)
-            follower = RunFollower(followed)
-            if not follower.is_over(run.states):
-                self._start(follower, run)
+            follower = RunFollower(self._followed(run))
+            is_over = follower.is_over(run.states)
+            with ActivitySmithHook(self.activitysmith_conn_id).get_conn() as client:
+
+                def perform(step: Step) -> Any:
+                    return _perform(step, follower.run, client)
+
+                if not is_over:
+                    self._start(follower, run, perform)
+                    if self.deferrable:
+                        self._defer(follower)
+                result = take(follow(follower, self.poll_interval, self.patience, self.log), perform)
         except (core.InvalidRequestError, core.ConfigurationError) as error:
             raise AirflowFailException(str(error)) from error
-        if self.deferrable and not follower.is_over(run.states):
-            from activitysmith_integrations.airflow.triggers import FollowRunTrigger
-
-            trigger = FollowRunTrigger(followed.to_json(), follower.history, self.poll_interval, self.patience)
-            self.defer(trigger=trigger, method_name="resume")
-        return self._follow_here(follower)
+        return result.response(follower.run.stream_key, missing_ok=True).to_json()
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None, deferrals: int = 1) -> dict[str, Any]:
         """Return what became of the end.
@@ -204,9 +182,8 @@ class ActivitySmithFollowRunOperator(Operator):
         raise RuntimeError(f"The Live Activity stream of the run was not ended: {found.get('error')}")
 
     def _followed(self, run: Run) -> FollowedRun:
-        from activitysmith_integrations.airflow.context import run_url
         from activitysmith_integrations.airflow.follower import FollowedRun
-        from activitysmith_integrations.airflow.outcomes import running
+        from activitysmith_integrations.airflow.outcomes import run_url, running
 
         started_at = running(run).started_at
         return FollowedRun(
@@ -223,66 +200,36 @@ class ActivitySmithFollowRunOperator(Operator):
             options=templates.typed(self._options()),
         )
 
-    def _start(self, follower: RunFollower, run: Run) -> None:
+    def _defer(self, follower: RunFollower) -> None:
+        from activitysmith_integrations.airflow.triggers import FollowRunTrigger
+
+        trigger = FollowRunTrigger(follower.run.to_json(), follower.history, self.poll_interval, self.patience)
+        self.defer(trigger=trigger, method_name="resume")
+
+    def _start(self, follower: RunFollower, run: Run, perform: Any) -> None:
         """Start the stream; a fault that can pass is left to the look at the states that comes next."""
-        from activitysmith_integrations.core.retry import patient_retry
-        from activitysmith_integrations.core.runs.log_lines import line_of_failed_update, line_of_update
+        from activitysmith_integrations.airflow.follow_steps import show, take
 
-        request = follower.next_request(run.states, time.time())
-        if request is None:
-            return
-        key = follower.run.stream_key
-        try:
-            with ActivitySmithHook(follower.run.conn_id).get_conn() as client:
-                answer = client.with_retry(patient_retry(10.0)).send(key, request)
-        except core.ActivitySmithError as error:
-            follower.refused(error, time.time())
-            if isinstance(error, core.APIStatusError) and not error.retryable:
-                raise AirflowFailException(str(error)) from error
-            self.log.log(*line_of_failed_update(key, "started", error))
-            return
-        follower.delivered(answer, time.time())
-        self.log.log(*line_of_update(key, follower.pending_state, answer))
+        error = take(show(follower, run.states, self.log), perform)
+        if isinstance(error, core.APIStatusError) and not error.retryable:
+            raise AirflowFailException(str(error)) from error
 
-    def _follow_here(self, follower: RunFollower) -> dict[str, Any]:
-        """Follow the run from the worker."""
-        from activitysmith_integrations.airflow.triggers import (
-            CALL_SECONDS,
-            RESULTS,
-            Look,
-            seconds_to_wait,
-            state_of,
-            unshown_end,
-        )
-        from activitysmith_integrations.core.retry import patient_retry
-        from activitysmith_integrations.core.runs.ending import end_stream
-        from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_failed_update, line_of_update
 
-        key, look = follower.run.stream_key, Look(follower.run, self.patience, self.log)
-        with ActivitySmithHook(follower.run.conn_id).get_conn() as client:
-            while not follower.is_over(states := look()):
-                request = follower.next_request(states, time.time()) if states else None
-                if request is not None:
-                    try:
-                        answer = client.with_retry(patient_retry(CALL_SECONDS)).send(key, request)
-                        follower.delivered(answer, time.time())
-                        self.log.log(*line_of_update(key, follower.pending_state, answer))
-                    except core.ActivitySmithError as error:
-                        what = "started" if follower.is_starting else "updated"
-                        follower.refused(error, time.time())
-                        self.log.log(*line_of_failed_update(key, what, error))
-                time.sleep(self.poll_interval)
-            end = follower.end(states, RESULTS.get(state_of(follower.run)))
-            unshown = unshown_end(self.log, follower, end)
-            if unshown is not None:
-                return unshown.response(key, missing_ok=True).to_json()
-            give_up_at = time.monotonic() + self.patience
-            while True:
-                result: EndResult = end_stream(
-                    client, key, end, deadline=time.monotonic() + CALL_SECONDS, waits_for_place=False
-                )
-                self.log.log(*line_of_end(key, end, result))
-                seconds = seconds_to_wait(result, give_up_at - time.monotonic())
-                if seconds is None:
-                    return result.response(key, missing_ok=True).to_json()
-                time.sleep(seconds)
+def _perform(step: Step, run: FollowedRun, client: ActivitySmithClient) -> Any:
+    from activitysmith_integrations.airflow import follow_steps
+    from activitysmith_integrations.airflow.triggers import state_of, states_of
+    from activitysmith_integrations.core.retry import patient_retry
+    from activitysmith_integrations.core.runs.ending import end_stream
+
+    match step:
+        case follow_steps.LookAtTasks():
+            return states_of(run)
+        case follow_steps.LookAtRun():
+            return state_of(run)
+        case follow_steps.Send(request, seconds):
+            return client.with_retry(patient_retry(seconds)).send(run.stream_key, request)
+        case follow_steps.SendEnd(end, seconds):
+            deadline = time.monotonic() + seconds
+            return end_stream(client, run.stream_key, end, deadline=deadline, tries_again=True)
+        case follow_steps.Wait(seconds):
+            return time.sleep(seconds)

@@ -1,25 +1,34 @@
-"""What the task that follows a run sends: how far the run is, then how it ended. Needs no Airflow.
+"""What the task that follows a run sends: how far the run is, then how it ended. Pure, without Airflow.
 
 One writer decides about all requests of a stream, so nothing is raced. It sees the states of the run's tasks, and goes
-on where the run is when it is started again elsewhere.
+on where the run is when it is started again elsewhere. When it sends is decided in :mod:`follow_steps`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from activitysmith_integrations.airflow import task_states
 from activitysmith_integrations.airflow.bar import bar_of
-from activitysmith_integrations.airflow.task_states import OVER, States, Task, Tasks, split_key
+from activitysmith_integrations.airflow.reporting import end_counts
+from activitysmith_integrations.airflow.task_states import (
+    OVER,
+    States,
+    Task,
+    Tasks,
+    counted_states,
+    failed_tasks,
+    has_failed,
+    split_key,
+)
 from activitysmith_integrations.core.errors import ActivitySmithError, RateLimitError
 from activitysmith_integrations.core.models.requests import StreamRequest
 from activitysmith_integrations.core.models.responses import StreamResponse
 from activitysmith_integrations.core.runs.budget import UpdateHistory, is_due
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default
+from activitysmith_integrations.core.runs.log_lines import line_of_failed_update, line_of_update
 from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 from activitysmith_integrations.core.runs.picture import running_labels, shown_title
 from activitysmith_integrations.core.runs.progress import Progress, without_type
@@ -123,16 +132,16 @@ class RunFollower:
         Args:
             states: The states of the run's task instances; empty where Airflow did not say.
         """
-        return bool(states) and all(state in OVER for state in self._own(states).values())
+        return bool(states) and all(state in OVER for state in counted_states(self.run.tasks, states).values())
 
     def next_request(self, states: States, now: float) -> StreamRequest | None:
-        """What to send now; None for nothing.
+        """What to send now; None for nothing. Its answer goes to :meth:`delivered` or :meth:`refused`.
 
         Args:
             states: The states of the run's task instances.
             now: Seconds since the epoch.
         """
-        progress = self._progress(self._own(states))
+        progress = self._progress(counted_states(self.run.tasks, states))
         if not is_due(progress, self._history, now):
             return None
         self._pending = progress
@@ -140,25 +149,18 @@ class RunFollower:
         self._history = self._history.tried(now)
         return StreamRequest(content_state=state, **running_labels(self._outcome("succeeded"), self.run.options))
 
-    @property
-    def is_starting(self) -> bool:
-        """Whether the request that was made last starts the stream."""
-        return self._history.shown is None
-
-    @property
-    def pending_state(self) -> dict[str, Any]:
-        """The state that was to be sent last."""
-        return self._pending.state
-
-    def delivered(self, answer: StreamResponse, now: float) -> None:
-        """Count the last request as delivered."""
+    def delivered(self, answer: StreamResponse, now: float) -> tuple[int, str]:
+        """Count the last request as delivered, and return the line about it."""
         self._history = self._history.delivered(self._pending, answer, now)
+        return line_of_update(self.run.stream_key, self._pending.state, answer)
 
-    def refused(self, error: ActivitySmithError, now: float) -> None:
-        """Count the last request as failed."""
+    def refused(self, error: ActivitySmithError, now: float) -> tuple[int, str]:
+        """Count the last request as failed, and return the line about it."""
+        what = "started" if self._history.shown is None else "updated"
         self._history = self._history.refused(error, now)
         has_no_place = isinstance(error, RateLimitError) and error.is_activity_limit
         self._no_place_until = self._history.resume_at if has_no_place else 0.0
+        return line_of_failed_update(self.run.stream_key, what, error)
 
     def end(self, states: States, marked: Result | None = None) -> End:
         """How the stream is to end.
@@ -167,37 +169,25 @@ class RunFollower:
             states: The states of the run's task instances.
             marked: How the run ended where Airflow ended it before its tasks were over.
         """
-        own, tasks = self._own(states), self.run.tasks
-        has_failed = task_states.has_failed(tasks, own, is_fail_fast=self.run.is_fail_fast)
-        result: Result = marked or ("failed" if has_failed else "succeeded")
-        if marked == "failed" and not task_states.failed_tasks(tasks, own):
+        tasks, is_fail_fast = self.run.tasks, self.run.is_fail_fast
+        counted = counted_states(tasks, states)
+        result: Result = marked or ("failed" if has_failed(tasks, counted, is_fail_fast=is_fail_fast) else "succeeded")
+        if marked == "failed" and not failed_tasks(tasks, counted):
             result = "timed_out"  # a DAG's timeout skips what is unfinished, and fails no task
-        outcome = self._outcome(result)
-        count = Counter(own.values())
-        if result == "succeeded":
-            total = self._bar.total or None
-            outcome = replace(
-                outcome, steps_done=total, steps_total=total, tasks_failed=task_states.count_failed(tasks, own)
-            )
-        elif own:
-            skipped = 0 if self.run.is_fail_fast or result == "timed_out" else count["skipped"]
-            outcome = replace(outcome, steps_done=count["success"] + skipped, steps_total=len(own))
-            cause = task_states.cause_of_failure(tasks, own) if result == "failed" else None
-            if cause is not None:
-                outcome = replace(outcome, failed_step=task_states.label(tasks[cause[0]].name, cause[1]))
+        skips = is_fail_fast or result == "timed_out"
+        counts = end_counts(tasks, self._bar, counted, result, skips_unfinished=skips)
+        outcome = replace(self._outcome(result), **asdict(counts), ended_at=datetime.now(UTC))
         options: Any = {"title": self.run.title, **self.run.options}
-        return build_end_or_default(replace(outcome, ended_at=datetime.now(UTC)), options)
-
-    def _own(self, states: States) -> dict[str, str]:
-        return {key: state for key, state in states.items() if split_key(key, self.run.tasks)[0] in self.run.tasks}
+        return build_end_or_default(outcome, options)
 
     def _progress(self, states: States) -> Progress:
+        tasks = self.run.tasks
         title = shown_title(self._outcome("succeeded"), {"title": self.run.title, **self.run.options})
         done, number = self._bar.segments(states)
-        failed = next(iter(task_states.failed_tasks(self.run.tasks, states)), None)
+        failed = next(iter(failed_tasks(tasks, states)), None)
         running = next((key for key, state in states.items() if state == "running"), None)
-        step = self.run.tasks[split_key(running, self.run.tasks)[0]].name if running else None
-        failed_name = self.run.tasks[failed].name if failed else None
+        step = tasks[split_key(running, tasks)[0]].name if running else None
+        failed_name = tasks[failed].name if failed else None
         return Progress(title, total=number, done=done, step=step, failed=failed_name, label=self.run.label)
 
     def _outcome(self, result: Result) -> RunOutcome:

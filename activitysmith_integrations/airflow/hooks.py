@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import uuid4
 
-from airflow.sdk import BaseHook
 from pydantic import SecretStr
 
 from activitysmith_integrations import core
+from activitysmith_integrations.airflow import needs_airflow
 from activitysmith_integrations.airflow.compat import AirflowNotFoundException
+
+with needs_airflow():
+    from airflow.sdk import BaseHook
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

@@ -1,8 +1,8 @@
 """A stream that was started when its run was over already is ended again.
 
 An update can start nothing. A start can: the service may take it up after the end, which then found nothing to end. So
-whoever starts a stream looks at its run's state afterwards, and an end that knows of a start without an answer waits
-for it within its own time; whatever the order, one of the two ends it.
+whoever starts a stream looks at its run's state afterwards, and whoever ends one and knows of a start without an answer
+waits for that within its own time; whatever the order, one of the two ends it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from activitysmith_integrations.airflow.callbacks import Callback, own_end, say
 from activitysmith_integrations.airflow.outcomes import outcome_of
 from activitysmith_integrations.airflow.run import Run
 from activitysmith_integrations.airflow.task_states import failed_tasks
+from activitysmith_integrations.core.retry import DEFAULT_PATIENCE
 
 if TYPE_CHECKING:
     from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
@@ -26,7 +27,18 @@ _PAUSE = 2.0
 _REASONS = {"success": "success", "failed": "task_failure"}
 
 
-def end_if_over(run: Run, stream_key: str, client: ActivitySmithClient, callback: Callback) -> None:
+def is_over(run: Run) -> bool:
+    """Whether a run is over by now. Ask on workers only.
+
+    Args:
+        run: The run.
+    """
+    return run.state_by_now() in _REASONS
+
+
+def end_if_over(
+    run: Run, stream_key: str, client: ActivitySmithClient, callback: Callback, *, may_come: bool = False
+) -> None:
     """End a stream that was just started, if its run is over by now.
 
     Args:
@@ -34,6 +46,8 @@ def end_if_over(run: Run, stream_key: str, client: ActivitySmithClient, callback
         stream_key: The stream.
         client: The client.
         callback: The callback, for the log.
+        may_come: Whether the start got no answer, so that the service may still take it up. Since the run is over,
+            waiting for that holds nothing up.
     """
     reason = _REASONS.get(run.state_by_now() or "")
     if reason is None:
@@ -49,8 +63,16 @@ def end_if_over(run: Run, stream_key: str, client: ActivitySmithClient, callback
     if outcome is None:
         return
     end = _again(end_for(end_notifier_of(ended), ended, outcome))
-    result = end_stream(client, stream_key, end, deadline=time.monotonic() + _SECONDS)
+    deadline = time.monotonic() + (DEFAULT_PATIENCE if may_come else _SECONDS)
+    result = end_stream(client, stream_key, end, deadline=deadline)
+    if may_come and not has_ended(result):
+        result = end_once_started(client, stream_key, end, deadline) or result
     say(callback, line_of_end(stream_key, end, result))
+
+
+def has_ended(result: EndResult) -> bool:
+    """Whether an end has ended something that was running."""
+    return result.answer is not None and result.answer.activity_id is not None
 
 
 def end_once_started(client: ActivitySmithClient, stream_key: str, end: End, deadline: float) -> EndResult | None:
@@ -71,7 +93,7 @@ def end_once_started(client: ActivitySmithClient, stream_key: str, end: End, dea
     while time.monotonic() + _PAUSE < deadline:
         time.sleep(_PAUSE)
         result = end_stream(client, stream_key, again, deadline=deadline)
-        if result.answer is not None and result.answer.activity_id is not None:
+        if has_ended(result):
             return result
     return None
 

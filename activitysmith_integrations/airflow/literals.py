@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from activitysmith_integrations.airflow.templates import given, is_template, templates_in, typed
+from activitysmith_integrations.airflow.templates import SYNONYMS, given, is_template, templates_in, typed
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import check_stream_key
 from activitysmith_integrations.core.models.requests import StreamRequest
 from activitysmith_integrations.core.runs.outcome import check_options
 from activitysmith_integrations.core.runs.picture import check_end_options
-
-_MAX_RULE = 400
+from activitysmith_integrations.core.suggest import check_names, value_at, with_value
 
 
 def check_key(stream_key: Any) -> None:
@@ -42,7 +41,7 @@ def check_end(options: Mapping[str, Any], *, other: Sequence[str] = ()) -> None:
     Raises:
         InvalidRequestError: One is misspelt, or a value that is no template breaks a rule.
     """
-    check_options(dict.fromkeys(options), other=other)
+    check_options(dict.fromkeys(options), other=other, synonyms=SYNONYMS)
     literal: Any = _literal(given(options))
     with _of_literals(literal):
         check_end_options(literal)
@@ -64,6 +63,22 @@ def check_stream(options: Mapping[str, Any]) -> None:
         StreamRequest(**{"content_state": {"title": "checked"}, **literal})
 
 
+def check_state(members: Mapping[str, Any], *, other: Sequence[str]) -> None:
+    """:func:`check_stream` for a notifier, which has to be given a state and no lines.
+
+    Args:
+        members: The members of a request.
+        other: The other parameters of the class that takes them, which may be meant by a misspelt one.
+
+    Raises:
+        InvalidRequestError: One is misspelt or missing, or a value that is no template breaks a rule.
+    """
+    check_names(members, StreamRequest.model_fields, other=other, synonyms=SYNONYMS)
+    if members.get("content_state") is None:
+        raise InvalidRequestError(("content_state", "is required"))
+    check_stream(given(members))
+
+
 @contextmanager
 def _of_literals(options: dict[str, Any]) -> Iterator[None]:
     """Let the broken rules pass that a template may have broken, and say with the others which value broke them."""
@@ -71,7 +86,7 @@ def _of_literals(options: dict[str, Any]) -> Iterator[None]:
         yield
     except InvalidRequestError as error:
         broken = [
-            (member, _with_value(rule, _value_at(options, member)))
+            (member, with_value(rule, value_at(options, member)))
             for member, rule in error.problems
             if _is_of_literal(options, member, rule)
         ]
@@ -83,26 +98,10 @@ def _is_of_literal(options: dict[str, Any], member: str, rule: str) -> bool:
     """Whether a rule is broken whatever templates render to: by a value that is given, or a name that is written."""
     if not templates_in(options.get(member.partition(".")[0])):
         return True
-    value = _value_at(options, member)
+    value = value_at(options, member)
     if value is None:
         return rule.startswith("is required")
     return rule.startswith("is not a member") or not templates_in(value)
-
-
-def _value_at(options: Any, path: str) -> Any:
-    for name in path.split("."):
-        if isinstance(options, Mapping):
-            options = options.get(name)
-        elif isinstance(options, (list, tuple)) and name.isdigit() and int(name) < len(options):
-            options = options[int(name)]
-        else:
-            return None
-    return options
-
-
-def _with_value(rule: str, value: Any) -> str:
-    is_told = value is None or isinstance(value, (Mapping, list, tuple)) or repr(value) in rule
-    return rule if is_told else f"{rule}; it is {value!r}"[:_MAX_RULE]
 
 
 def _literal(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from activitysmith_integrations.airflow import callbacks
 from activitysmith_integrations.airflow.callback_budget import MAX_PATIENCE
 from activitysmith_integrations.airflow.callbacks import (
     NO_TIME,
+    OTHER_PARAMETERS,
     Allowance,
     Callback,
     Target,
@@ -20,6 +21,7 @@ from activitysmith_integrations.airflow.callbacks import (
     allowance_of_its_own,
     rendered_options,
     say,
+    stream_in_words,
     target_of,
 )
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from activitysmith_integrations.core.runs.outcome import RunOutcome
 
 __all__ = ["ActivitySmithEndStreamNotifier", "ActivitySmithStreamNotifier", "end_activitysmith_stream"]
-
-_OTHER_PARAMETERS = ("stream_key", "activitysmith_conn_id", "patience")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ActivitySmithEndStreamNotifier(Callback):
             from activitysmith_integrations.airflow import literals
 
             literals.check_key(stream_key)
-            literals.check_end(options, other=_OTHER_PARAMETERS)
+            literals.check_end(options, other=OTHER_PARAMETERS)
         self.patience = check_patience(patience, at_most=MAX_PATIENCE)
 
     def notify(self, context: Context) -> None:
@@ -141,8 +141,7 @@ class ActivitySmithEndStreamNotifier(Callback):
                 return None
             target = target_of(self, run)
         except Exception as error:
-            stream = f"Live Activity stream {self.stream_key!r}" if self.stream_key is not None else "stream of the run"
-            say(self, (logging.ERROR, f"The {stream} was not ended: {error_text(error)}"))
+            say(self, (logging.ERROR, f"{stream_in_words(self)} was not ended: {error_text(error)}"))
             return None
         end, failed_start = end_for(self, run, outcome), self._failed_start(run)
         if failed_start is not None and not failed_start.may_run and not end.is_failure:

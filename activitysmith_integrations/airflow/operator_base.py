@@ -1,62 +1,143 @@
-"""What the operators have in common: rendering, checks when the DAG is parsed, and what a failed call means."""
+"""What the operators have in common: arguments, rendering, and what a failed call means for the task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from airflow.sdk import BaseOperator
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from activitysmith_integrations import core
-from activitysmith_integrations.airflow import templates
-from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow import needs_airflow, templates
+from activitysmith_integrations.airflow.compat import AirflowFailException, conf
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
+
+with needs_airflow():
+    from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from activitysmith_integrations.airflow.run import Run
 
-_MAX_DEFERRALS = 10
+DEFERS = conf.getboolean("operators", "default_deferrable", fallback=False)
+"""Whether operators are deferrable by default."""
+
 TASKS_TEST_SHOWS_NOTHING = "`airflow tasks test` shows nothing."
+
+NAMES = ("stream_key", "activitysmith_conn_id")
+"""The arguments of every operator that name something; they may be templates."""
+
+# The arguments that may not be templates.
+_SETTINGS = ("deferrable", "missing_ok", "poll_interval", "patience")
+_MAX_DEFERRALS = 10
 _JSON_FIELDS = dict.fromkeys(("content_state", "action", "secondary_action", "alert", "metadata"), "json")
+
+_Init = TypeVar("_Init", bound=Callable[..., None])
+
+
+def keeps_arguments(init: _Init) -> _Init:
+    """Let an operator keep its own arguments as attributes of their names, and check them once it is made.
+
+    Airflow reads templates from such attributes, and matches ``default_args`` and ``expand`` with the signature.
+
+    Args:
+        init: The operator's ``__init__``.
+    """
+    own = _own_parameters(init)
+
+    @functools.wraps(init)
+    def keep(self: Operator, **arguments: Any) -> None:
+        _refuse_misspelt(type(self), arguments)
+        kept = {name: arguments.get(name, default) for name, default in own.items()}
+        for name, value in kept.items():
+            setattr(self, name, templates.plain(value))
+        init(self, **arguments)
+        self._check(kept)
+
+    return keep  # type: ignore[return-value]
+
+
+def options_of(init: Callable[..., None]) -> tuple[str, ...]:
+    """The arguments of an operator that say what is shown; all of them may be templates.
+
+    Args:
+        init: The operator's ``__init__``.
+    """
+    return tuple(name for name in _own_parameters(init) if name not in (*NAMES, *_SETTINGS))
+
+
+def _own_parameters(init: Callable[..., None]) -> dict[str, Any]:
+    """What an operator takes beside what every operator of Airflow does, with the defaults."""
+    every = inspect.signature(init).parameters.values()
+    return {one.name: one.default for one in every if one.kind is one.KEYWORD_ONLY}
+
+
+def _refuse_misspelt(kind: type[Operator], arguments: Mapping[str, Any]) -> None:
+    """Say what was meant by an argument that looks like one of ours; what looks like none is left to Airflow."""
+    for name in arguments.keys() - _known_arguments(kind):
+        from activitysmith_integrations.core.suggest import closest
+
+        meant = templates.SYNONYMS.get(name) or closest(name, (*NAMES, *kind.option_names, *_SETTINGS))
+        if meant:
+            raise core.InvalidRequestError((name, f"is not an option; did you mean {meant}?"))
+
+
+@functools.cache
+def _known_arguments(kind: type[Operator]) -> frozenset[str]:
+    """What an operator takes, that of its bases included, as Airflow looks for it."""
+    inits = (vars(one)["__init__"] for one in kind.mro() if "__init__" in vars(one))
+    return frozenset(name for init in inits for name in inspect.signature(init).parameters)
 
 
 class Operator(BaseOperator):
-    """What the operators have in common: rendering, and what a failed call means for the task."""
+    """What the operators have in common."""
 
     stream_key: str | None
     activitysmith_conn_id: str
     deferrable: bool
+    option_names: ClassVar[tuple[str, ...]]
     template_fields_renderers: ClassVar[dict[str, str]] = _JSON_FIELDS
     fail_at_once: ClassVar[frozenset[int]] = frozenset({400, 401, 402, 403})
     """Statuses after which somebody has to change something before the call can succeed."""
 
-    def _check_literals(self, options: Mapping[str, Any]) -> None:
-        """Refuse values that are wrong, when the DAG is parsed; templates are looked at when they are rendered.
+    @classmethod
+    def partial(cls, **arguments: Any) -> OperatorPartial:
+        """As for every operator; what is given here is checked like what an operator is made with.
 
         Args:
-            options: Those that were given, by name.
+            arguments: Those that all mapped instances share.
 
         Raises:
-            InvalidRequestError: A value that is no template breaks a rule of the API.
+            InvalidRequestError: An argument is misspelt, or a value that is no template breaks a rule of the API.
+            ConfigurationError: The connection's id is none.
         """
-        raise NotImplementedError
+        _refuse_misspelt(cls, arguments)
+        cls._check(arguments)
+        found: OperatorPartial = super().partial(**arguments)
+        return found
 
-    def _check(self) -> None:
-        templates.check_conn_id(self.activitysmith_conn_id)
-        options = self._options()
-        if self.stream_key is not None or options:
+    @classmethod
+    def _check(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse values that are wrong, when the DAG is parsed; templates are looked at when they are rendered."""
+        templates.check_conn_id(arguments.get("activitysmith_conn_id", ActivitySmithHook.default_conn_name))
+        key = arguments.get("stream_key")
+        options = templates.given({name: arguments.get(name) for name in cls.option_names})
+        if key is not None or options:
             from activitysmith_integrations.airflow import literals
 
-            literals.check_key(self.stream_key)
-            self._check_literals(options)
+            literals.check_key(key)
+            cls._check_literals(options)
+
+    @staticmethod
+    def _check_literals(options: Mapping[str, Any]) -> None:
+        raise NotImplementedError
 
     def _options(self) -> dict[str, Any]:
-        names = (name for name in self.template_fields if name not in ("stream_key", "activitysmith_conn_id"))
-        return templates.given({name: getattr(self, name) for name in names})
+        return templates.given({name: getattr(self, name) for name in self.option_names})
 
     def render_template(
         self,
@@ -81,7 +162,7 @@ class Operator(BaseOperator):
         if name is None:
             return super().render_template(content, context, jinja_env, seen_oids)
         known: Mapping[str, Any] = {**context}
-        if name in ("stream_key", "activitysmith_conn_id"):
+        if name in NAMES:
             try:
                 return templates.render_name(name, content, known, found.text)
             except core.InvalidRequestError as error:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow import templates
-from activitysmith_integrations.airflow.compat import conf
 from activitysmith_integrations.airflow.follow_operator import ActivitySmithFollowRunOperator
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
-from activitysmith_integrations.airflow.operator_base import Operator
+from activitysmith_integrations.airflow.operator_base import DEFERS, NAMES, Operator, keeps_arguments, options_of
 
 if TYPE_CHECKING:
     from activitysmith_integrations.airflow.run import Run
@@ -20,20 +19,6 @@ if TYPE_CHECKING:
     from activitysmith_integrations.core.runs.outcome import FailureForm, SuccessForm
 
 __all__ = ["ActivitySmithEndStreamOperator", "ActivitySmithFollowRunOperator", "ActivitySmithStreamOperator"]
-
-STREAM_OPTIONS: tuple[str, ...] = (
-    "content_state",
-    "title",
-    "subtitle",
-    "action",
-    "secondary_action",
-    "alert",
-    "tags",
-    "metadata",
-    "channels",
-)
-
-_DEFERS = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
 class ActivitySmithEndStreamOperator(Operator):
@@ -48,25 +33,11 @@ class ActivitySmithEndStreamOperator(Operator):
     hold its slot, the task is deferred if *deferrable*, else it fails with the wait in its message;
     ``ActivitySmithRetryPolicy`` makes Airflow 3.3 wait exactly that long.
 
-    All arguments but *deferrable* and *missing_ok* are templated.
+    How the end looks is said with the options of :class:`~activitysmith_integrations.core.EndOptions`, all but
+    ``include_error``. They, the stream and the connection are templated.
 
     Args:
         stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
-        content_state: A whole state of your own instead of the picture of what happened.
-        on_success: ``segmented_progress`` (default) or ``progress``.
-        on_failure: ``alert`` (default), ``segmented_progress`` or ``progress``.
-        title: First line instead of the DAG's name.
-        subtitle: Second line instead of the duration.
-        success_color: Green by default.
-        failure_color: Red by default.
-        success_auto_dismiss_minutes: Minutes that a success stays on screen; iOS's own two by default.
-        failure_auto_dismiss_minutes: Minutes that a failure stays; 240 by default.
-        start_unseen_failures: Whether a failure whose stream the service does not know is shown; on by default.
-        action: A button instead of the one that opens a failed run's page.
-        secondary_action: A second button.
-        alert: A banner instead of the one for failures.
-        tags: Tags beside the engine's name.
-        metadata: Metadata beside engine, pipeline, run and result.
         missing_ok: Whether a stream that the service does not know counts as ended.
         deferrable: Whether to leave the worker while the service asks to wait; the default is
             ``[operators] default_deferrable``.
@@ -80,15 +51,11 @@ class ActivitySmithEndStreamOperator(Operator):
         InvalidRequestError: A value that is no template breaks a rule of the API.
     """
 
-    template_fields: Sequence[str] = (
-        "stream_key",
-        "activitysmith_conn_id",
-        # A task that ends a stream has no exception to show: that of the failed task stayed in its process.
-        *(name for name in templates.END_OPTIONS if name != "include_error"),
-    )
     ui_color = "#d7f0dd"
     stream_role: ClassVar[Role] = "ends_stream"
+    missing_ok: bool
 
+    @keeps_arguments
     def __init__(
         self,
         *,
@@ -109,38 +76,17 @@ class ActivitySmithEndStreamOperator(Operator):
         tags: Sequence[str] | None = None,
         metadata: MetadataInput | None = None,
         missing_ok: bool = True,
-        deferrable: bool = _DEFERS,
+        deferrable: bool = DEFERS,
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.stream_key = stream_key
-        self.content_state = templates.plain(content_state)
-        self.on_success = on_success
-        self.on_failure = on_failure
-        self.title = title
-        self.subtitle = subtitle
-        self.success_color = success_color
-        self.failure_color = failure_color
-        self.success_auto_dismiss_minutes = success_auto_dismiss_minutes
-        self.failure_auto_dismiss_minutes = failure_auto_dismiss_minutes
-        self.start_unseen_failures = start_unseen_failures
-        self.action = templates.plain(action)
-        self.secondary_action = templates.plain(secondary_action)
-        self.alert = templates.plain(alert)
-        self.tags = tags
-        self.metadata = metadata
-        self.missing_ok = missing_ok
-        self.deferrable = deferrable
-        self.activitysmith_conn_id = activitysmith_conn_id
-        self._check()
 
-    def _check_literals(self, options: Mapping[str, Any]) -> None:
-        """Refuse values that are wrong, when the DAG is parsed.
+    option_names = options_of(__init__)
+    template_fields: Sequence[str] = (*NAMES, *option_names)
 
-        Args:
-            options: Those that were given, by name.
-        """
+    @staticmethod
+    def _check_literals(options: Mapping[str, Any]) -> None:
         from activitysmith_integrations.airflow import literals
 
         literals.check_end(options)
@@ -167,19 +113,13 @@ class ActivitySmithStreamOperator(Operator):
     A fault is treated as by :class:`ActivitySmithEndStreamOperator`; a task that only shows something need not
     fail a run, so let what comes next have ``trigger_rule="all_done"`` where that matters.
 
-    All arguments but *deferrable* are templated.
+    The state and what goes with it are the members of :class:`~activitysmith_integrations.core.StreamRequest`. They,
+    the two lines, the stream and the connection are templated.
 
     Args:
         stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
-        content_state: A whole state of your own instead of the run's progress.
-        title: First line instead of the DAG's name.
-        subtitle: Second line.
-        action: A button.
-        secondary_action: A second button.
-        alert: A banner.
-        tags: Tags beside the engine's name.
-        metadata: Metadata beside engine, pipeline and run.
-        channels: The channels to show it in; all that the key may use where left out.
+        title: First line of the run's progress instead of the DAG's name.
+        subtitle: Second line of the run's progress.
         deferrable: Whether to leave the worker while the service asks to wait; the default is
             ``[operators] default_deferrable``.
         activitysmith_conn_id: The connection.
@@ -192,11 +132,11 @@ class ActivitySmithStreamOperator(Operator):
         InvalidRequestError: A value that is no template breaks a rule of the API.
     """
 
-    template_fields: Sequence[str] = ("stream_key", "activitysmith_conn_id", *STREAM_OPTIONS)
     ui_color = "#d7e5f0"
     # 404 is "no recipients" here: nobody has the app, or no channel fits (API contract).
     fail_at_once: ClassVar[frozenset[int]] = Operator.fail_at_once | {404}
 
+    @keeps_arguments
     def __init__(
         self,
         *,
@@ -210,31 +150,17 @@ class ActivitySmithStreamOperator(Operator):
         tags: Sequence[str] | None = None,
         metadata: MetadataInput | None = None,
         channels: Sequence[str] | None = None,
-        deferrable: bool = _DEFERS,
+        deferrable: bool = DEFERS,
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.stream_key = stream_key
-        self.content_state = templates.plain(content_state)
-        self.title = title
-        self.subtitle = subtitle
-        self.action = templates.plain(action)
-        self.secondary_action = templates.plain(secondary_action)
-        self.alert = templates.plain(alert)
-        self.tags = tags
-        self.metadata = metadata
-        self.channels = channels
-        self.deferrable = deferrable
-        self.activitysmith_conn_id = activitysmith_conn_id
-        self._check()
 
-    def _check_literals(self, options: Mapping[str, Any]) -> None:
-        """Refuse values that are wrong, when the DAG is parsed.
+    option_names = options_of(__init__)
+    template_fields: Sequence[str] = (*NAMES, *option_names)
 
-        Args:
-            options: Those that were given, by name.
-        """
+    @staticmethod
+    def _check_literals(options: Mapping[str, Any]) -> None:
         from activitysmith_integrations.airflow import literals
 
         literals.check_stream(options)

@@ -1,12 +1,21 @@
-"""Tag a DAG, write no code: what the tags ``activitysmith`` and ``activitysmith:failures`` give a DAG.
+"""Tag a DAG, write no code: what the tags ``activitysmith`` and ``activitysmith:failures`` give a DAG and its tasks.
 
 Airflow loads this module wherever it starts, so it imports nothing but Airflow's hook marker.
 """
 
-import logging
-from typing import Any
+from __future__ import annotations
 
-from airflow.policies import hookimpl
+import logging
+from typing import TYPE_CHECKING, Any
+
+from activitysmith_integrations.airflow import needs_airflow
+
+with needs_airflow():
+    from airflow.policies import hookimpl
+
+if TYPE_CHECKING:
+    from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+    from activitysmith_integrations.airflow.reporter import ProgressReporter
 
 TAG = "activitysmith"
 """Shows each run from its first task to its end."""
@@ -15,6 +24,11 @@ FAILURES_TAG = "activitysmith:failures"
 """Shows a run only if it fails."""
 
 log = logging.getLogger(__name__)
+
+_UNRESOLVED_INLETS = frozenset({"AssetAlias", "AssetNameRef", "AssetUriRef"})
+
+# Where a DAG keeps the reporter that its tasks were given.
+_REPORTER = "_activitysmith_reporter"
 
 
 @hookimpl(trylast=True)
@@ -30,11 +44,11 @@ def dag_policy(dag: Any) -> None:
     if not tags and not _has_ours(dag):
         return
     try:
-        from activitysmith_integrations.airflow import tagged_dags, templates
+        from activitysmith_integrations.airflow import templates
 
         templates.remember_dag(dag)
         if tags:
-            tagged_dags.show(dag, only_failures=TAG not in tags)
+            _show(dag, only_failures=TAG not in tags)
     except Exception:
         # An error here would keep the DAG from being parsed.
         log.exception("DAG %s is tagged %s, but does not show its runs.", dag.dag_id, TAG)
@@ -51,9 +65,9 @@ def task_policy(task: Any) -> None:
     if dag is None or TAG not in _tags_of(dag):
         return
     try:
-        from activitysmith_integrations.airflow import tagged_dags
-
-        tagged_dags.show_task_again(dag, task)
+        reporter: ProgressReporter | None = getattr(dag, _REPORTER, None)
+        if reporter is not None:
+            _report(task, reporter)
     except Exception:
         log.exception("Task %s of DAG %s does not report its progress.", task.task_id, dag.dag_id)
 
@@ -66,3 +80,97 @@ def _has_ours(dag: Any) -> bool:
     every = (getattr(dag, "on_success_callback", None), getattr(dag, "on_failure_callback", None))
     lists = (found if isinstance(found, (list, tuple)) else [found] for found in every)
     return any(type(one).__module__.startswith("activitysmith_integrations.") for found in lists for one in found)
+
+
+def _show(dag: Any, *, only_failures: bool) -> None:
+    """Have a DAG show its runs.
+
+    Args:
+        dag: The DAG.
+        only_failures: Whether to send nothing while all is well.
+    """
+    from activitysmith_integrations.airflow.callbacks import callbacks_of, own_end, reports_progress
+    from activitysmith_integrations.airflow.compat import conf
+    from activitysmith_integrations.airflow.dag_tasks import role_of
+
+    follows_itself = any(role_of(task) == "follows_run" for task in dag.tasks)
+    if follows_itself or not conf.getboolean("activitysmith", "end_tagged_dags", fallback=True):
+        return
+    if _hangs_in_callbacks(dag):
+        log.warning(
+            "DAG %s is tagged, but its runs are not shown: a task of it has an asset alias or a reference to an asset "
+            "among its inlets, and Airflow hangs in the callbacks of such a DAG. ActivitySmithFollowRunOperator shows "
+            "it.",
+            dag.dag_id,
+        )
+        return
+    success, failure = own_end(dag, "success"), own_end(dag, "failure")
+    model = _model_of(dag, success, failure)
+    if failure is None:
+        dag.on_failure_callback = [*callbacks_of(dag, "failure"), _end_like(model)]
+        # Airflow computes this when the DAG is made, and asks for no callback where it is False.
+        dag.has_on_failure_callback = True
+    if only_failures:
+        return
+    reports = conf.getboolean("activitysmith", "stream_tagged_dags", fallback=True)
+    if reports:
+        from activitysmith_integrations.airflow.reporter import ProgressReporter
+
+        reporter = ProgressReporter(model.stream_key, model.activitysmith_conn_id, **_title_of(model))
+        setattr(dag, _REPORTER, reporter)
+        for task in dag.tasks:
+            _report(task, reporter)
+    # Where no task reports, as in a DAG of empty operators, the stream has no start that a success could end.
+    if success is None and (not reports or any(reports_progress(task) for task in dag.tasks)):
+        dag.on_success_callback = [*callbacks_of(dag, "success"), _end_like(model)]
+        dag.has_on_success_callback = True
+
+
+def _hangs_in_callbacks(dag: Any) -> bool:
+    """Whether Airflow's dag-processor hangs before it calls a DAG's own callbacks, whoever has given it those.
+
+    For their context it asks for the assets that such inlets stand for, which nobody answers there: it is killed after
+    50 s, and with it what was to be called for other runs (Airflow 3.3.2).
+    """
+    return any(type(inlet).__name__ in _UNRESOLVED_INLETS for task in dag.tasks for inlet in task.inlets or ())
+
+
+def _model_of(
+    dag: Any, success: ActivitySmithEndStreamNotifier | None, failure: ActivitySmithEndStreamNotifier | None
+) -> ActivitySmithEndStreamNotifier:
+    """The notifier whose stream, connection and title the others take over: rather one with a key of its own."""
+    from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+
+    own = [end for end in (success, failure) if end is not None]
+    model = max(own, key=lambda end: end.stream_key is not None, default=ActivitySmithEndStreamNotifier())
+    if len({end.stream_key for end in own}) > 1:
+        text = "DAG %s ends one stream on success and another on failure; %r is shown."
+        log.warning(text, dag.dag_id, model.stream_key)
+    return model
+
+
+def _report(task: Any, reporter: ProgressReporter) -> None:
+    """Have a task call a reporter when it begins and ends, after the callbacks that it has."""
+    from activitysmith_integrations.airflow.callbacks import OCCASIONS, callbacks_of, reports_progress
+    from activitysmith_integrations.airflow.dag_tasks import is_empty, role_of
+
+    # The scheduler settles an empty operator without a worker, unless it has callbacks (Airflow 3.1 to 3.3).
+    if is_empty(task) or role_of(task) != "work" or reports_progress(task):
+        return
+    for when in OCCASIONS:
+        setattr(task, f"on_{when}_callback", [*callbacks_of(task, when), reporter])
+
+
+def _end_like(model: ActivitySmithEndStreamNotifier) -> ActivitySmithEndStreamNotifier:
+    from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+
+    return ActivitySmithEndStreamNotifier(
+        model.stream_key,
+        activitysmith_conn_id=model.activitysmith_conn_id,
+        patience=model.patience,
+        **_title_of(model),
+    )
+
+
+def _title_of(model: ActivitySmithEndStreamNotifier) -> dict[str, Any]:
+    return {name: value for name, value in model.options.items() if name == "title"}

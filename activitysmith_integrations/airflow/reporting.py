@@ -1,4 +1,4 @@
-"""Which task instance starts a run's stream, and which ones report how far the run is. Pure, over a snapshot.
+"""Which task instances start a run's stream and report, and what they and the end say of it. Pure, over a snapshot.
 
 Workers share no memory, so both follow from the DAG and the states of the run's tasks. Where a segment of the bar ends,
 the task instance there reports, and nobody else: so a run has no more reports than segments, however many instances it
@@ -11,6 +11,7 @@ the only one that runs, and a report that moves the bar may never come.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,12 @@ from activitysmith_integrations.airflow.task_states import (
     States,
     Tasks,
     above,
+    cause_of_failure,
+    count_failed,
+    counted_states,
     failed_tasks,
     goes_on,
+    label,
     split_key,
     state_key,
 )
@@ -171,6 +176,65 @@ def progress_of(
     elif failed is None:
         note = _note(tasks, instance, states)
     return Progress(title, total=number, done=done, step=step, note=note, failed=failed_name, label=run_label)
+
+
+@dataclass(frozen=True)
+class EndCounts:
+    """What the end of a run says of its tasks.
+
+    Args:
+        steps_done: How many are done, None where that is not known.
+        steps_total: Of how many.
+        tasks_failed: How many failed although the run succeeded.
+        failed_step: The task instance that made the run fail.
+    """
+
+    steps_done: int | None = None
+    steps_total: int | None = None
+    tasks_failed: int = 0
+    failed_step: str | None = None
+
+
+def end_counts(
+    tasks: Tasks,
+    bar: Bar,
+    states: States,
+    result: str,
+    *,
+    skips_unfinished: bool = False,
+    is_over: bool = True,
+    name_of: Callable[[str, int], str | None] | None = None,
+) -> EndCounts:
+    """What the end of a run says of its tasks.
+
+    Args:
+        tasks: The tasks that count.
+        bar: The bar.
+        states: The states of the run's task instances.
+        result: How the run ended.
+        skips_unfinished: Whether what is skipped may not have been done: a DAG's timeout and ``fail_fast`` skip what is
+            unfinished.
+        is_over: Whether all of them are over, whatever their states say.
+        name_of: Tells the name of a mapped instance, by its task and index; asked for the one that is named alone.
+    """
+    counted = counted_states(tasks, states)
+    if result == "succeeded" and (is_over or all(state in OVER for state in counted.values())):
+        total, failed = bar.total or None, count_failed(tasks, counted)
+        if not (failed and skips_unfinished):
+            return EndCounts(total, total, failed)
+        # Airflow calls a run a success if all of its last tasks were skipped, also where ``fail_fast`` did that.
+        done, number = bar.segments({key: state if state == "success" else "none" for key, state in counted.items()})
+        return EndCounts(done, number, failed)
+    if not counted:
+        return EndCounts()
+    count = Counter(counted.values())
+    done = count["success"] + (0 if skips_unfinished and result != "succeeded" else count["skipped"])
+    cause = cause_of_failure(tasks, counted) if result == "failed" else None
+    failed_step = None
+    if cause is not None:
+        map_name = name_of(*cause) if name_of is not None and cause[1] >= 0 else None
+        failed_step = label(tasks[cause[0]].name, cause[1], map_name)
+    return EndCounts(done, len(counted), failed_step=failed_step)
 
 
 def _note(tasks: Tasks, instance: Instance, states: States) -> str:

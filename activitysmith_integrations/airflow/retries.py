@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow.sdk import RetryDecision, RetryPolicy
-
 from activitysmith_integrations import core
+from activitysmith_integrations.airflow import needs_airflow
+
+with needs_airflow():
+    from airflow.sdk import RetryDecision, RetryPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import re
+import sys
 from collections.abc import Mapping
+from datetime import datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow import task_states
 from activitysmith_integrations.airflow.bar import Bar, bar_of, counted_tasks
-from activitysmith_integrations.airflow.context import map_index_of, normalized, plain_states, text_of
 from activitysmith_integrations.airflow.dag_tasks import plain_tasks
 from activitysmith_integrations.airflow.reporting import Instance, states_with
-from activitysmith_integrations.airflow.run_label import run_label
 from activitysmith_integrations.airflow.task_states import Tasks, split_key
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from activitysmith_integrations.core.runs.outcome import Result
 
 _BY_REASON: dict[str, Result] = {"success": "succeeded", "timed_out": "timed_out"}
@@ -22,6 +26,11 @@ _BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", 
 
 # What `airflow tasks test` calls the run that it makes for one task and deletes afterwards (Airflow 3.1 to 3.3).
 _TEMPORARY_RUN = "__airflow_temporary_run_"
+
+# What Airflow calls the runs that it makes, such as scheduled__2026-11-27T00:00:00+00:00; since 3.0 some letters may
+# follow.
+_MADE_BY_AIRFLOW = re.compile(r"([a-z_]+)__(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?)")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Run:
@@ -66,9 +75,8 @@ class Run:
     @property
     def is_in_process(self) -> bool:
         """Whether ``dag.test()`` or ``airflow dags test`` runs it, in one process and one task after the other."""
-        from airflow.sdk.execution_time import task_runner
-
-        comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+        runner = sys.modules.get("airflow.sdk.execution_time.task_runner")  # loaded wherever a task runs
+        comms = getattr(runner, "SUPERVISOR_COMMS", None)
         return type(comms).__name__ == "InProcessSupervisorComms"  # Airflow 3.1 to 3.3; importing it is slow
 
     @property
@@ -125,8 +133,13 @@ class Run:
         """The task instance whose callback this is, in words."""
         task = self.tasks.get(str(self.ti.task_id))
         name = getattr(getattr(self.ti, "task", None), "task_display_name", None)
-        map_name = getattr(self.ti, "rendered_map_index", None)
-        return task_states.label(str(name or (task.name if task else self.ti.task_id)), map_index_of(self.ti), map_name)
+        known = str(name or (task.name if task else self.ti.task_id))
+        return task_states.label(known, map_index_of(self.ti), self.map_name)
+
+    @property
+    def map_name(self) -> str | None:
+        """What ``map_index_template`` calls the instance whose callback this is; None where it is not mapped."""
+        return getattr(self.ti, "rendered_map_index", None) if map_index_of(self.ti) >= 0 else None
 
     @functools.cached_property
     def result(self) -> Result | None:
@@ -205,3 +218,70 @@ class Run:
             return text_of(self.ti.get_dagrun_state(dag_id=self.dag_id, run_id=self.run_id))
         except Exception:
             return None
+
+
+def normalized(context: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which templates find ``dag``, ``dag_run`` and ``run_id`` whatever the callback was given.
+
+    Args:
+        context: What Airflow gave; it is not changed.
+    """
+    known = dict(context)
+    document = known.get("dag_run")
+    if isinstance(document, Mapping):
+        # A deadline's: the run's id is called dag_run_id there, and moments are strings.
+        known["dag_run"] = SimpleNamespace(**{**document, "run_id": document.get("dag_run_id")})
+    dag_run, dag = known.get("dag_run"), known.get("dag")
+    dag_id = getattr(dag, "dag_id", None) or getattr(dag_run, "dag_id", None)
+    run_id = known.get("run_id") or getattr(dag_run, "run_id", None)
+    if dag is None:
+        known["dag"] = SimpleNamespace(dag_id=dag_id)
+    if dag_run is None:
+        known["dag_run"] = SimpleNamespace(dag_id=dag_id, run_id=run_id)
+    known["run_id"] = run_id
+    return known
+
+
+def plain_states(found: Mapping[str, Any]) -> dict[str, str]:
+    """Airflow's answer about the states of a run's task instances, as texts.
+
+    Args:
+        found: The answer for one run.
+    """
+    return {key: text_of(state) or "none" for key, state in found.items() if text_of(state) != "removed"}
+
+
+def text_of(state: Any) -> str | None:
+    """A state as text, whether it is an enum's member or not."""
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def map_index_of(ti: Any) -> int:
+    """Which instance of its task it is, -1 where the task is not mapped."""
+    index = getattr(ti, "map_index", -1)
+    return -1 if index is None else int(index)
+
+
+def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
+    """A run's date and time, such as ``27 Nov 03:00``, or the id that somebody gave it.
+
+    Args:
+        run_id: The run's id.
+        timezone: The DAG's time zone; None leaves the run's own.
+
+    Returns:
+        The label, to the millisecond for a run that was triggered, since such runs may follow each other closely; None
+        where there is no id.
+    """
+    made = _MADE_BY_AIRFLOW.match(run_id or "")
+    if made is None:
+        return run_id or None
+    kind, text = made.groups()
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.astimezone(timezone) if timezone is not None and moment.tzinfo is not None else moment
+    except (ValueError, OverflowError):
+        return run_id
+    seconds = "" if kind in ("scheduled", "backfill") else f":{moment.second:02}.{moment.microsecond // 1000:03}"
+    # strftime would name the month in the language of the process.
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}"

@@ -1,4 +1,4 @@
-"""What the processes of a run tell each other: XComs, written only when something went wrong or was cleared.
+"""What the processes of a run tell each other, as XComs. A run without faults that has the default key writes none.
 
 Workers share no memory. An XCom of the run's first task is a place where all of them look; it can be read on workers
 and in the dag-processor, and written on workers (Airflow 3.1 to 3.3; elsewhere Airflow may hang on it).
@@ -7,9 +7,12 @@ and in the dag-processor, and written on workers (Airflow 3.1 to 3.3; elsewhere 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from activitysmith_integrations.airflow.task_states import state_key
 
 if TYPE_CHECKING:
     from activitysmith_integrations.airflow.run import Run
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 START_KEY = "activitysmith_start"
 FAILURE_KEY = "activitysmith_failure"
 CLEARED_KEY = "activitysmith_cleared"
+NAME_KEY = "activitysmith_name"
+STREAM_KEY = "activitysmith_stream_key"
 
 _AGREEMENT_SECONDS = 0.3
 _CLAIM_LASTS = 60.0
@@ -100,6 +105,48 @@ class RunMemory:
         """Tell the others that the failure is shown already."""
         self._write(FAILURE_KEY, {"instance": self._run.instance.key, "at": time.time()})
 
+    def remember_key(self, written: str, rendered: str) -> None:
+        """Remember what a stream key that is a template rendered to.
+
+        Args:
+            written: The template.
+            rendered: The key.
+        """
+        self._write(STREAM_KEY, {"written": written, "rendered": rendered})
+
+    def key(self, written: str) -> str | None:
+        """What a stream key that is a template rendered to on a worker; None where nobody remembered it.
+
+        Args:
+            written: The template.
+        """
+        found = self._read(STREAM_KEY)
+        is_known = isinstance(found, dict) and found.get("written") == written
+        return str(found["rendered"]) if is_known else None
+
+    def note_name(self) -> None:
+        """Keep the name that people gave a mapped instance which failed: only its own process knows it."""
+        run = self._run
+        if run.map_name is not None:
+            place = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.instance.task_id}
+            value = {"instance": run.instance.key, "name": run.map_name}
+            with suppress(Exception):
+                self._set(NAME_KEY, value, {**place, "map_index": run.instance.map_index})
+
+    def name_of(self, task_id: str, map_index: int) -> str | None:
+        """The name of a mapped instance that failed, None where it has none or nobody kept it.
+
+        Args:
+            task_id: Its task.
+            map_index: Which instance it is.
+        """
+        try:
+            place = {"dag_id": self._run.dag_id, "run_id": self._run.run_id, "task_id": task_id}
+            names = {one["instance"]: str(one["name"]) for one in self._get(NAME_KEY, place)}
+            return names.get(state_key(task_id, map_index))
+        except Exception:
+            return None
+
     def _read(self, key: str) -> Any:
         try:
             return self._read_or_raise(key)
@@ -111,19 +158,26 @@ class RunMemory:
             self._write_or_raise(key, value)
 
     def _read_or_raise(self, key: str) -> Any:
-        from airflow.sdk.bases.xcom import BaseXCom
-
         place = {name: value for name, value in self._place.items() if name != "map_index"}
-        # Asked for one alone, Airflow logs an error where there is none.
-        found = BaseXCom.get_all(key=key, **place)
+        found = self._get(key, place)
         return found[0] if found else None
 
     def _write_or_raise(self, key: str, value: Any) -> None:
+        self._set(key, value, self._place)
+
+    @staticmethod
+    def _get(key: str, place: Mapping[str, Any]) -> Sequence[Any]:
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        # Asked for one alone, Airflow logs an error where there is none.
+        return BaseXCom.get_all(key=key, **place) or ()
+
+    def _set(self, key: str, value: Any, place: Mapping[str, Any]) -> None:
         from airflow.sdk.bases.xcom import BaseXCom
 
         if not self._run.is_on_worker:
             raise RuntimeError("Airflow takes XComs from workers only")
-        BaseXCom.set(key=key, value=value, **self._place)
+        BaseXCom.set(key=key, value=value, **place)
 
     @property
     def _place(self) -> dict[str, Any]:

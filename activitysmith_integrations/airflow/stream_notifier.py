@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow.callback_budget import MAX_PATIENCE
 from activitysmith_integrations.airflow.callbacks import (
     NO_TIME,
+    OTHER_PARAMETERS,
     Allowance,
     Callback,
     Target,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from activitysmith_integrations.airflow.run import Run
-    from activitysmith_integrations.core.models.requests import ActionInput, AlertInput, MetadataInput, StateInput
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,13 @@ class ActivitySmithStreamNotifier(Callback):
     than 24 minutes, so give it to a few tasks.
 
     Args:
-        stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out. Templated, as all
-            that follows.
-        content_state: The state to show.
-        activitysmith_conn_id: The connection.
-        action: A button.
-        secondary_action: A second button.
-        alert: A banner.
-        tags: Tags beside the engine's name.
-        metadata: Metadata beside engine, pipeline and run.
-        channels: The channels to show it in; all that the key may use where left out.
+        stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out. Templated.
+        activitysmith_conn_id: The connection. Templated.
         patience: Seconds that it may take, from 2 to 40.
         context: Airflow's own, for asynchronous callbacks.
+        members: What to show (``content_state`` is required), and what goes with it: the members of
+            :class:`~activitysmith_integrations.core.StreamRequest`. Tags and metadata are beside those that name
+            engine, pipeline and run. All of it is templated.
 
     Raises:
         InvalidRequestError: A value that is no template breaks a rule of the API.
@@ -75,33 +70,16 @@ class ActivitySmithStreamNotifier(Callback):
         self,
         stream_key: str | None = None,
         *,
-        content_state: StateInput,
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
-        action: ActionInput | None = None,
-        secondary_action: ActionInput | None = None,
-        alert: AlertInput | None = None,
-        tags: Sequence[str] | None = None,
-        metadata: MetadataInput | None = None,
-        channels: Sequence[str] | None = None,
         patience: float = DEFAULT_PATIENCE,
         context: Context | None = None,
+        **members: Unpack[core.StreamMembers],
     ) -> None:
-        options = {
-            "content_state": content_state,
-            "action": action,
-            "secondary_action": secondary_action,
-            "alert": alert,
-            "tags": tags,
-            "metadata": metadata,
-            "channels": channels,
-        }
-        super().__init__(stream_key, activitysmith_conn_id, options, context)
+        super().__init__(stream_key, activitysmith_conn_id, members, context)
         from activitysmith_integrations.airflow import literals
 
-        if content_state is None:
-            raise core.InvalidRequestError(("content_state", "is required"))
         literals.check_key(stream_key)
-        literals.check_stream(self.options)
+        literals.check_state(members, other=OTHER_PARAMETERS)
         self.patience = check_patience(patience, at_most=MAX_PATIENCE)
 
     def notify(self, context: Context) -> None:

@@ -92,6 +92,16 @@ def split_key(key: str, task_ids: Iterable[str]) -> tuple[str, int]:
     return key, -1
 
 
+def counted_states(tasks: Tasks, states: States) -> dict[str, str]:
+    """The states of the instances of some tasks.
+
+    Args:
+        tasks: The tasks that count.
+        states: The states of the run's task instances.
+    """
+    return {key: state for key, state in states.items() if split_key(key, tasks)[0] in tasks}
+
+
 def label(name: str, map_index: int, map_name: str | None = None) -> str:
     """A task instance in words: ``task``, ``task[2]``, or ``task[orders]`` where its instances have names."""
     return name if map_index < 0 else f"{name}[{map_name or map_index}]"

@@ -17,25 +17,8 @@ from activitysmith_integrations.core.errors import ConfigurationError, InvalidRe
 if TYPE_CHECKING:
     import jinja2
 
-# The names of core.EndOptions, which is not loaded for them: every DAG file that is parsed would pay.
-END_OPTIONS: tuple[str, ...] = (
-    "on_success",
-    "on_failure",
-    "title",
-    "subtitle",
-    "success_color",
-    "failure_color",
-    "success_auto_dismiss_minutes",
-    "failure_auto_dismiss_minutes",
-    "include_error",
-    "start_unseen_failures",
-    "content_state",
-    "action",
-    "secondary_action",
-    "alert",
-    "tags",
-    "metadata",
-)
+SYNONYMS = {"conn_id": "activitysmith_conn_id", "key": "stream_key"}
+"""What people call some arguments of operators and notifiers."""
 
 _NUMBERS = frozenset(
     {
@@ -90,13 +73,13 @@ class Environments:
     native: jinja2.Environment
 
 
-# The DAGs of the files that this process has parsed: dag.test() calls a DAG's callbacks with a serialized DAG, which
-# has no macros, filters or native rendering (Airflow 3.3).
+# The DAGs that this process has parsed, or run tasks of: dag.test() calls a DAG's callbacks with a serialized DAG,
+# which has no macros, filters or native rendering (Airflow 3.3).
 _parsed_dags = weakref.WeakValueDictionary[str, Any]()
 
 
 def remember_dag(dag: Any) -> None:
-    """Keep a DAG that was just parsed in mind, for callbacks that get a serialized one.
+    """Keep the DAG of a file in mind, for callbacks that get a serialized one.
 
     Args:
         dag: The DAG.
@@ -111,7 +94,9 @@ def environments(dag: Any, make_environment: Callable[[], jinja2.Environment]) -
         dag: The DAG of the context; it may be a serialized one, or none.
         make_environment: Makes Airflow's plain environment, for where there is no DAG.
     """
-    if not hasattr(dag, "get_template_env"):
+    if hasattr(dag, "get_template_env"):
+        remember_dag(dag)
+    else:
         dag = _parsed_dags.get(str(dag.dag_id))
     if dag is None:
         import jinja2

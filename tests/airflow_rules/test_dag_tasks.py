@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from activitysmith_integrations.airflow.dag_tasks import plain_tasks, role_of
-from activitysmith_integrations.airflow.task_states import Task
+from activitysmith_integrations.airflow.task_states import Task, has_failed
 
 
 def operator(task_id: str, **more: Any) -> SimpleNamespace:
@@ -27,10 +27,12 @@ def test_a_task_is_what_airflow_says_of_it() -> None:
                 is_teardown=True,
                 inherits_from_empty_operator=True,
                 get_closest_mapped_task_group=lambda: group,
-            )
+            ),
+            operator("work", trigger_rule="all_success"),
         ]
     )
     assert plain_tasks(dag) == {
+        "work": Task("work", "work"),
         "t": Task(
             "t",
             "Clean up",
@@ -39,8 +41,22 @@ def test_a_task_is_what_airflow_says_of_it() -> None:
             mapped_group="g",
             is_empty=True,
             is_ignored_teardown=True,
-        )
+        ),
     }
+
+
+def test_among_nothing_but_teardowns_the_last_ones_decide() -> None:
+    teardown = {"is_teardown": True}
+    dag = SimpleNamespace(
+        tasks=[
+            operator("first", downstream_task_ids={"last"}, **teardown),
+            operator("last", upstream_task_ids={"first"}, **teardown),
+        ]
+    )
+    tasks = plain_tasks(dag)
+    assert [task.is_ignored_teardown for task in tasks.values()] == [True, False]
+    assert has_failed(tasks, {"first": "success", "last": "failed"})
+    assert not has_failed(tasks, {"first": "failed", "last": "success"})
 
 
 def test_what_ends_the_stream_is_known_mapped_and_serialized() -> None:

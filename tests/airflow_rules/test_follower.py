@@ -57,7 +57,8 @@ def test_it_starts_the_stream_and_then_moves_what_runs() -> None:
     move = follower.next_request({"a": "success", "b": "running", "c": "none"}, 1010.0)
     assert move is not None
     assert "type" not in move.content_state.to_wire()
-    assert follower.pending_state["current_step"] == 1
+    assert move.content_state.to_wire()["current_step"] == 1
+    assert "Updated Live Activity stream 'nightly-r1': 1 of 3." in follower.delivered(answer("updated"), 1010.0)[1]
 
 
 def test_one_that_goes_on_elsewhere_moves_what_was_started() -> None:
@@ -68,8 +69,7 @@ def test_one_that_goes_on_elsewhere_moves_what_was_started() -> None:
     assert follower.next_request({"a": "running", "b": "none", "c": "none"}, 1005.0) is None
     move = follower.next_request({"a": "success", "b": "running", "c": "none"}, 1010.0)
     assert move is not None
-    assert not follower.is_starting
-    follower.refused(BadRequestError(400), 1010.0)
+    assert "'nightly-r1' was not updated" in follower.refused(BadRequestError(400), 1010.0)[1]
     again = follower.next_request({"a": "success", "b": "running", "c": "none"}, 1015.0)
     assert again is not None
     assert again.content_state.to_wire()["type"] == "segmented_progress"
@@ -79,8 +79,7 @@ def test_a_refused_start_is_tried_again_a_minute_later() -> None:
     follower = RunFollower(followed())
     states = {"a": "running", "b": "none", "c": "none"}
     assert follower.next_request(states, 1000.0) is not None
-    assert follower.is_starting
-    follower.refused(RateLimitError(429), 1000.0)
+    assert "'nightly-r1' was not started" in follower.refused(RateLimitError(429), 1000.0)[1]
     for one in (follower, RunFollower(followed(), json.loads(json.dumps(follower.history)))):
         assert one.next_request(states, 1059.0) is None
         assert one.next_request(states, 1061.0) is not None

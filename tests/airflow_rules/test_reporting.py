@@ -8,8 +8,10 @@ from airflow_rules.dags import dag
 
 from activitysmith_integrations.airflow.bar import bar_of
 from activitysmith_integrations.airflow.reporting import (
+    EndCounts,
     Instance,
     completes_segment,
+    end_counts,
     is_among_first_failures,
     may_be_first_failure,
     progress_of,
@@ -117,3 +119,12 @@ def test_what_is_left_for_the_end_is_no_report() -> None:
     tasks = dag("a >> b")
     assert shown(tasks, at("b", state="success"), {"a": "success", "b": "success"}) is None
     assert shown(tasks, at("a", state="failed"), {"a": "failed", "b": "none"}) is None
+
+
+def test_a_success_that_fail_fast_made_of_a_failure_counts_what_was_done() -> None:
+    tasks = dag("a >> b >> c")
+    states: States = {"a": "success", "b": "failed", "c": "skipped"}
+    counts = end_counts(tasks, bar_of(tasks), states, "succeeded", skips_unfinished=True)
+    assert counts == EndCounts(steps_done=1, steps_total=3, tasks_failed=1)
+    # Without fail_fast what was skipped needed nobody.
+    assert end_counts(tasks, bar_of(tasks), states, "succeeded") == EndCounts(3, 3, 1)

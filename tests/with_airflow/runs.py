@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.comms import GetXComSequenceSlice, SetXCom, XComSequenceSliceResult
 from support.sandbox import Sandbox
 
-from activitysmith_integrations.airflow.progress import ProgressReporter
+from activitysmith_integrations.airflow.reporter import ProgressReporter
 from activitysmith_integrations.core import stream_key
 
 CONNECTION = "activitysmith_default"
@@ -19,7 +19,7 @@ class Supervisor:
     """Stands in for the process that a worker asks: it keeps XComs."""
 
     def __init__(self) -> None:
-        self.xcoms: dict[tuple[str, str, str, str], Any] = {}
+        self.xcoms: dict[tuple[str, str, str, str, int | None], Any] = {}
         self.writes = 0
 
     def send(self, msg: Any) -> Any:
@@ -28,12 +28,12 @@ class Supervisor:
             self.xcoms[self._place(msg)] = msg.value
             return None
         assert isinstance(msg, GetXComSequenceSlice), f"a worker's callback asks for {msg}"
-        found = self.xcoms.get(self._place(msg))
-        return XComSequenceSliceResult(root=[] if found is None else [found])
+        found = [value for place, value in self.xcoms.items() if place[:4] == self._place(msg)[:4]]
+        return XComSequenceSliceResult(root=found)
 
     @staticmethod
-    def _place(msg: Any) -> tuple[str, str, str, str]:
-        return msg.dag_id, msg.run_id, msg.task_id, msg.key
+    def _place(msg: Any) -> tuple[str, str, str, str, int | None]:
+        return msg.dag_id, msg.run_id, msg.task_id, msg.key, getattr(msg, "map_index", None)
 
 
 class Run:

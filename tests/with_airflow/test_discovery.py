@@ -9,7 +9,7 @@ from typing import Any
 import airflow
 import pytest
 from airflow import settings
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset, AssetAlias
 from airflow.sdk.bases.operator import BaseOperator
 from support import readme
 from support.sandbox import Sandbox
@@ -27,8 +27,8 @@ from activitysmith_integrations.airflow.operators import (
     ActivitySmithEndStreamOperator,
     ActivitySmithFollowRunOperator,
 )
-from activitysmith_integrations.airflow.progress import ProgressReporter
 from activitysmith_integrations.airflow.provider_info import get_provider_info
+from activitysmith_integrations.airflow.reporter import ProgressReporter
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
@@ -273,6 +273,19 @@ def test_a_task_policy_that_sets_callbacks_of_its_own_leaves_the_reports_in_plac
         assert len(_shown_by(one, "success")) == len(_shown_by(one, "failure")) == 1
 
 
+def test_a_task_that_takes_no_callback_does_not_keep_its_dag_from_being_parsed() -> None:
+    class Stubborn(BaseOperator):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "on_skipped_callback" and value:
+                raise RuntimeError("none of those")
+            super().__setattr__(name, value)
+
+    dag = _dag_of_two(tags=["activitysmith"])
+    policy.dag_policy(dag)
+    with dag:
+        policy.task_policy(Stubborn(task_id="stubborn"))
+
+
 def test_ours_is_the_last_of_the_policies_to_run() -> None:
     for hook in (policy.dag_policy, policy.task_policy):
         assert getattr(hook, "airflow.policy_impl")["trylast"]
@@ -335,3 +348,21 @@ def test_a_run_that_airflow_makes_to_test_one_task_shows_nothing(sandbox: Sandbo
         run.notifier(context)
         callbacks_of(dag, "success")[-1](context)
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("inlet", [AssetAlias("orders"), Asset.ref(name="orders"), Asset.ref(uri="s3://orders")])
+def test_a_dag_in_whose_callbacks_airflow_hangs_is_not_shown_and_says_so(
+    inlet: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        task = BaseOperator(task_id="read", inlets=[inlet])
+    policy.dag_policy(dag)
+    assert callbacks_of(dag, "success") == callbacks_of(dag, "failure") == callbacks_of(task, "execute") == []
+    assert "DAG nightly is tagged, but its runs are not shown" in caplog.text
+
+
+def test_a_dag_whose_tasks_read_assets_is_shown() -> None:
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        BaseOperator(task_id="read", inlets=[Asset("orders")])
+    policy.dag_policy(dag)
+    assert callbacks_of(dag, "success")

@@ -88,6 +88,16 @@ def test_what_fail_fast_skipped_was_not_done(sandbox: Sandbox) -> None:
     assert ended(dag, states, sandbox)["message"].startswith("bad failed after 1 of 7 steps")
 
 
+def test_a_success_in_which_fail_fast_skipped_tasks_has_no_full_bar(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None, fail_fast=True) as dag:
+        chain(BaseOperator(task_id="a"), BaseOperator(task_id="b"), BaseOperator(task_id="c"))
+    sandbox.start(STREAM)
+    # Airflow 3.3 calls this run a success, since its last task was skipped.
+    state = ended(dag, {"a": "success", "b": "failed", "c": "skipped"}, sandbox, "success")
+    assert state["subtitle"].endswith(", 1 task failed")
+    assert (state["current_step"], state["number_of_steps"]) == (1, 3)
+
+
 def test_a_failed_teardown_and_a_handled_failure_are_not_named(sandbox: Sandbox) -> None:
     with DAG("nightly", schedule=None) as dag:
         BaseOperator(task_id="optional") >> BaseOperator(task_id="handle", trigger_rule="all_done")
@@ -117,6 +127,40 @@ def test_the_names_are_those_that_people_gave(sandbox: Sandbox) -> None:
     assert [state.get("subtitle") for state in states] == ["r1 · Get orders", "r1 · Get orders done", "r1"]
     assert states[-1]["message"].startswith("Get orders failed")
     assert sandbox.story(STREAM)[-1]["body"]["metadata"]["pipeline"] == "nightly"
+
+
+@pytest.mark.usefixtures("supervisor")
+def test_the_end_of_a_run_calls_an_instance_as_its_template_says(sandbox: Sandbox) -> None:
+    run = mapped(3)
+    run.expand("each")
+    for index, name in enumerate(("orders", "customers", "stock")):
+        run.begin("each", index, rendered_map_index=name)
+    run.end("each", 0, rendered_map_index="orders")
+    run.end("each", 2, "failed", rendered_map_index="stock")
+    run.end("each", 1, "failed", rendered_map_index="customers")
+    ActivitySmithEndStreamNotifier()(run.ended("task_failure"))
+    assert sandbox.ends(STREAM)[0]["content_state"]["message"].startswith("each[customers] failed after ")
+
+
+@pytest.mark.usefixtures("supervisor")
+def test_an_instance_whose_name_nobody_kept_is_called_by_its_index(sandbox: Sandbox) -> None:
+    run = mapped(3)
+    run.expand("each")
+    run.begin("each", 0)
+    run.end("each", 0, "failed")
+    ActivitySmithEndStreamNotifier()(run.ended("task_failure"))
+    assert sandbox.ends(STREAM)[0]["content_state"]["message"].startswith("each[0] failed after ")
+
+
+def test_a_teardown_that_airflow_ignores_is_not_named_where_it_tells_of_no_other_task(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        chain(BaseOperator(task_id="work"), BaseOperator(task_id="clean").as_teardown())
+    sandbox.start(STREAM)
+    run = Run(dag)
+    for task_id, message in (("clean", "Failed after "), ("work", "work failed after ")):
+        context = run.context(task_id, -1, None, get_task_states=lambda dag_id, run_ids: {})
+        ActivitySmithEndStreamNotifier()({**context, "reason": "task_failure"})
+        assert sandbox.requests()[-1]["body"]["content_state"]["message"].startswith(message)
 
 
 def test_an_instance_is_called_as_its_template_says(sandbox: Sandbox) -> None:

@@ -11,13 +11,15 @@ from airflow.sdk import DAG, chain
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from support.processes import eventually
 from support.sandbox import KEY, Sandbox
 from with_airflow.runs import STREAM, operations
 
 from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.follow_steps import seconds_to_wait
 from activitysmith_integrations.airflow.operators import ActivitySmithFollowRunOperator
-from activitysmith_integrations.airflow.triggers import FollowRunTrigger, seconds_to_wait
+from activitysmith_integrations.airflow.triggers import FollowRunTrigger
 from activitysmith_integrations.core import RateLimitError
 from activitysmith_integrations.core.runs.ending import EndResult
 
@@ -186,6 +188,70 @@ def test_a_trigger_that_is_stopped_ends_the_stream_if_the_run_is_over(
     assert [(one.get("message") or one["subtitle"].partition(" · ")[2])[: len(ends[0])] for one in states] == ends
 
 
+def test_a_trigger_that_is_stopped_while_its_end_is_on_its_way_sends_no_second_one(
+    sandbox: Sandbox, airflow_says: Any, logged: Callable[[], str]
+) -> None:
+    trigger = deferred(operator())
+    airflow_says({**DONE, "c": "skipped"}, state="failed")
+    sandbox.inject_fault(times=1, method="DELETE", delay=1)
+
+    async def stopped() -> Any:
+        task = asyncio.create_task(anext(trigger.run().__aiter__()))
+        await asyncio.to_thread(eventually, lambda: sandbox.ends(STREAM), "the end that the service carries out")
+        task.cancel()
+        return (await task).payload
+
+    assert asyncio.run(stopped())["answer"]["operation"] == "ended"
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended"]
+    assert f"Ended Live Activity stream '{STREAM}' as timed out." in logged()
+
+
+def test_a_trigger_that_is_stopped_while_its_end_fails_sends_another(sandbox: Sandbox, airflow_says: Any) -> None:
+    trigger = deferred(operator())
+    airflow_says(FAILED, state="failed")
+    sandbox.inject_fault(times=1, method="DELETE", status=503, delay=1, headers={"Retry-After": "60"})
+
+    async def stopped() -> None:
+        task = asyncio.create_task(anext(trigger.run().__aiter__()))
+        await asyncio.to_thread(eventually, lambda: not sandbox.faults(), "the end that the service refuses")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stopped())
+    assert operations(sandbox) == [("PUT", 200, "started"), ("DELETE", 503, None), ("DELETE", 200, "ended")]
+
+
+def test_a_trigger_that_is_stopped_while_airflow_tells_nothing_says_so(
+    sandbox: Sandbox, airflow_says: Any, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+) -> None:
+    trigger = deferred(operator())
+    airflow_says(BEGAN, state="failed")
+
+    async def stopped() -> None:
+        task = asyncio.create_task(anext(trigger.run().__aiter__()))
+        await asyncio.sleep(0.3)
+
+        def refuse(dag_id: str, run_ids: list[str]) -> Any:
+            raise OSError("the supervisor is gone")
+
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(refuse))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stopped())
+    assert sandbox.ends(STREAM) == []
+    assert f"Live Activity stream '{STREAM}' was not ended, since the state of its run is not known" in logged()
+
+
+def test_a_connection_that_cannot_be_used_fails_at_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", '{"conn_type": "activitysmith"}')
+    follow = operator()
+    with pytest.raises(AirflowFailException, match="password: is empty"):
+        follow.execute(context(follow, BEGAN))
+
+
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_failure_for_which_no_place_comes_free_fails_the_task_and_asks_once_a_minute(
     sandbox: Sandbox, airflow_says: Any, deferrable: bool
@@ -224,8 +290,14 @@ def test_an_airflow_that_says_nothing_is_told_once_and_does_not_hold_the_run_for
 @pytest.mark.parametrize("seconds", [90.0, 599.0])
 def test_a_long_wait_that_the_service_asks_for_is_kept(seconds: float) -> None:
     refused = EndResult(error=RateLimitError(429, retry_after=seconds))
-    assert seconds_to_wait(refused, 600.0) == seconds
-    assert seconds_to_wait(refused, seconds) is None
+    assert seconds_to_wait(refused, 600.0, 1, 0.0) == seconds
+    assert seconds_to_wait(refused, seconds, 1, 0.0) is None
+
+
+def test_ends_that_were_refused_together_do_not_come_back_together() -> None:
+    refused = EndResult(error=RateLimitError(429, retry_after=1.0))
+    waits = [seconds_to_wait(refused, 600.0, attempts, jitter) for attempts in (1, 4, 90) for jitter in (0.0, 1.0)]
+    assert waits == [1.0, 11.0, 1.0, 61.0, 1.0, 61.0]
 
 
 def test_an_end_without_a_success_fails_the_task(sandbox: Sandbox, airflow_says: Any) -> None:
@@ -238,9 +310,26 @@ def test_an_end_without_a_success_fails_the_task(sandbox: Sandbox, airflow_says:
         follow.resume(context(follow, DONE), event_of(trigger))
 
 
-def test_a_timeout_of_default_args_does_not_take_it_from_its_run() -> None:
-    with DAG("nightly", schedule=None, default_args={"execution_timeout": timedelta(minutes=5)}):
-        assert ActivitySmithFollowRunOperator(task_id="follow").execution_timeout is None
+def test_default_args_that_are_meant_for_the_work_do_not_keep_it_from_its_run() -> None:
+    default_args = {
+        "execution_timeout": timedelta(minutes=5),
+        "depends_on_past": True,
+        "wait_for_downstream": True,
+        "max_active_tis_per_dag": 1,
+        "trigger_rule": "all_success",
+    }
+    with DAG("nightly", schedule=None, default_args=default_args):
+        follow = ActivitySmithFollowRunOperator(task_id="follow")
+    assert (follow.execution_timeout, follow.max_active_tis_per_dag) == (None, None)
+    assert not follow.depends_on_past
+    assert not follow.wait_for_downstream
+    assert follow.trigger_rule == "all_done_setup_success"
+
+
+def test_it_begins_before_the_tasks_that_it_shows_where_workers_are_few() -> None:
+    # A task's own weight and that of all that wait for it count (Airflow's weight rule "downstream").
+    assert operator().priority_weight > sum(task.priority_weight for task in operator().dag.tasks[1:])
+    assert operator(priority_weight=3).priority_weight == 3
 
 
 def test_a_tagged_dag_with_one_needs_no_callbacks() -> None:

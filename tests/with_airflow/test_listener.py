@@ -9,8 +9,8 @@ import pytest
 from support.sandbox import Sandbox
 from with_airflow.runs import STREAM, operations
 
-from activitysmith_integrations.airflow import listener, marked_runs
-from activitysmith_integrations.airflow.plugin import ActivitySmithPlugin
+from activitysmith_integrations.airflow import listener
+from activitysmith_integrations.airflow.listener import ActivitySmithPlugin
 
 BY_HAND = "Dag Run's state was manually set to `failed`."
 
@@ -89,7 +89,7 @@ def test_other_dags_are_left_alone(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("option", ["END_MARKED_RUNS", "END_TAGGED_DAGS"])
 def test_an_option_turns_it_off(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     monkeypatch.setenv(f"AIRFLOW__ACTIVITYSMITH__{option}", "False")
-    assert marked_runs.end_in_background(run("activitysmith"), "failed") is None
+    assert listener.end_in_background(run("activitysmith"), "failed") is None
 
 
 @pytest.mark.parametrize("broken", [{"dag": SimpleNamespace(tags=["activitysmith"])}, {}])

@@ -11,14 +11,14 @@ from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator
 from support.sandbox import KEY, Sandbox
 
-from activitysmith_integrations.airflow import callbacks, templates
+from activitysmith_integrations.airflow import callbacks
 from activitysmith_integrations.airflow.callback_budget import CallbackBudget
 from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
     ActivitySmithStreamNotifier,
     end_activitysmith_stream,
 )
-from activitysmith_integrations.core import AlertState, EndOptions, InvalidRequestError, stream_key
+from activitysmith_integrations.core import AlertState, InvalidRequestError, stream_key
 
 STREAM = stream_key("nightly", "r1")
 BEGAN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
@@ -379,10 +379,6 @@ def test_error_texts_are_sent_only_when_asked_for(sandbox: Sandbox) -> None:
     silent, open_ = (body["content_state"]["message"] for body in sandbox.ends(STREAM))
     assert "hunter2" not in silent
     assert open_.endswith("ValueError: password=hunter2")
-
-
-def test_every_option_of_an_end_is_known_without_loading_them() -> None:
-    assert tuple(EndOptions.__annotations__) == templates.END_OPTIONS
 
 
 def test_the_callbacks_of_a_task_share_the_time_after_which_airflow_kills_it(

@@ -4,20 +4,27 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from airflow.sdk.bases.operator import BaseOperator
 from support.airflow import connection
 from support.sandbox import Sandbox
 
 from activitysmith_integrations.airflow.compat import AirflowFailException
-from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithStreamOperator
+from activitysmith_integrations.airflow.operators import (
+    ActivitySmithEndStreamOperator,
+    ActivitySmithFollowRunOperator,
+    ActivitySmithStreamOperator,
+)
 from activitysmith_integrations.core import (
     APIStatusError,
+    ConfigurationError,
+    EndOptions,
     InvalidRequestError,
     NotFoundError,
     OpenURLAction,
     RateLimitError,
     ServerError,
+    StreamMembers,
     stream_key,
 )
 
@@ -303,10 +310,109 @@ def test_a_start_waits_for_its_turn_without_a_worker_where_that_is_allowed(sandb
     assert operator.resume(_context(operator), {}, **deferred.value.kwargs)["operation"] == "started"
 
 
-def test_options_reach_mapped_operators() -> None:
+OPERATORS = [ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator, ActivitySmithStreamOperator]
+
+
+def test_operators_take_every_option_that_there_is() -> None:
+    ends = {*EndOptions.__annotations__} - {"include_error"}  # a task that ends a stream has no exception to show
+    for operator in (ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator):
+        assert {*operator.option_names} == ends
+    members = {*StreamMembers.__annotations__} - {"target"}  # the older form of channels
+    assert {*ActivitySmithStreamOperator.option_names} == members | {"title", "subtitle"}
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_options_of_default_args_count_and_those_of_the_task_win(kind: Any) -> None:
+    default_args = {"stream_key": "from-default", "title": "Default", "tags": ["a"], "retries": 7, "deferrable": True}
+    with DAG("nightly", schedule=None, default_args=default_args):
+        task = kind(task_id="one", title="Own")
+    assert (task.stream_key, task.title, task.tags, task.retries, task.deferrable) == (
+        "from-default",
+        "Own",
+        ["a"],
+        7,
+        True,
+    )
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_wrong_option_of_default_args_is_refused_when_the_dag_is_parsed(kind: Any) -> None:
+    with (
+        DAG("nightly", schedule=None, default_args={"stream_key": "no key!"}),
+        pytest.raises(InvalidRequestError, match="no key!"),
+    ):
+        kind(task_id="one")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # that "three" was never mapped
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_mapped_operator_takes_its_options_and_no_others(kind: Any) -> None:
     with DAG("nightly", schedule=None) as dag:
-        ActivitySmithEndStreamOperator.partial(task_id="end", on_success="progress").expand(stream_key=["a", "b"])
-    assert dag.get_task("end").task_id == "end"
+        kind.partial(task_id="one", title="Nightly", retries=2).expand(stream_key=["a", "b"])
+        with pytest.raises(InvalidRequestError, match="titel: is not an option; did you mean title"):
+            kind.partial(task_id="two", titel="Nightly")
+        with pytest.raises(TypeError, match="unexpected keyword argument 'tilte'"):
+            kind.partial(task_id="three").expand(tilte=["a"])
+    task = dag.get_task("one")
+    made = task.unmap({"stream_key": "a", "title": "Nightly"})
+    assert (made.stream_key, made.title, made.retries) == ("a", "Nightly", 2)
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"tags": "nightly"}, "tags: .*'nightly'"),
+        ({"action": {"type": "open_url", "title": "Run", "url": "ftp://x"}}, "action.url"),
+        ({"content_state": {"title": "Rows", "color": "grene"}}, "content_state.color"),
+        ({"stream_key": "a b"}, "stream_key"),
+        ({"activitysmith_conn_id": 5}, "activitysmith_conn_id"),
+    ],
+)
+def test_what_mapped_instances_share_is_checked_when_the_dag_is_parsed(kind: Any, wrong: Any, said: str) -> None:
+    with DAG("nightly", schedule=None), pytest.raises((InvalidRequestError, ConfigurationError), match=said):
+        kind.partial(task_id="one", **wrong)
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+@pytest.mark.parametrize(("written", "meant"), [("titel", "title"), ("conn_id", "activitysmith_conn_id")])
+def test_a_misspelt_option_is_recognized(kind: Any, written: str, meant: str) -> None:
+    with (
+        DAG("nightly", schedule=None),
+        pytest.raises(InvalidRequestError, match=f"{written}: is not an option; did you mean {meant}"),
+    ):
+        kind(task_id="one", **{written: "Nightly"})
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_an_argument_that_is_like_none_of_ours_is_refused_as_airflow_does(kind: Any) -> None:
+    with DAG("nightly", schedule=None), pytest.raises(TypeError, match="xyzzy"):
+        kind(task_id="one", xyzzy="Nightly")
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_the_output_of_a_task_is_waited_for(kind: Any) -> None:
+    with DAG("nightly", schedule=None):
+
+        @task
+        def name() -> str:
+            return "Nightly"
+
+        one = kind(task_id="one", title=name())
+    assert one.upstream_task_ids == {"name"}
+
+
+def test_an_operator_of_ones_own_may_have_more_arguments_and_templates() -> None:
+    class Ours(ActivitySmithEndStreamOperator):
+        template_fields = (*ActivitySmithEndStreamOperator.template_fields, "owner_name")
+
+        def __init__(self, *, owner_name: str, **kwargs: Any) -> None:
+            super().__init__(title="Ours", **kwargs)
+            self.owner_name = owner_name
+
+    with DAG("nightly", schedule=None, default_args={"owner_name": "data", "tags": ["ours"]}):
+        one = Ours(task_id="one")
+    assert (one.owner_name, one.title, one.tags) == ("data", "Ours", ["ours"])
 
 
 def test_the_retry_policy_waits_exactly_as_long_as_the_service_asks() -> None:

@@ -11,6 +11,7 @@ from support.sandbox import Sandbox
 from with_airflow.runs import STREAM, Run, Supervisor, operations
 
 from activitysmith_integrations.airflow import policy
+from activitysmith_integrations.airflow.callbacks import callbacks_of
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
 
@@ -45,6 +46,40 @@ def test_a_run_without_faults_writes_nothing_down(sandbox: Sandbox, supervisor: 
         ("DELETE", 200, "ended"),
     ]
     assert supervisor.writes == 0
+
+
+@pytest.mark.parametrize("key", ["k-{{ dag_run.conf['x'] }}", "{{ dag.dag_id }}-{{ ds_nodash }}"])
+def test_a_run_in_which_no_task_ran_ends_the_stream_that_its_first_task_started(
+    sandbox: Sandbox, supervisor: Supervisor, key: str
+) -> None:
+    def context(*which: Any) -> Any:
+        known = run.context(*which)
+        known["dag_run"].conf = {"x": "42"}
+        return {**known, "ds_nodash": "20261127"}
+
+    dag = tagged("wait", "load", on_success_callback=ActivitySmithEndStreamNotifier(key))
+    run = Run(dag)
+    reporter: Any = dag.get_task("wait").on_execute_callback[-1]
+    reporter(context("wait", -1, "running"))
+    reporter(context("wait", -1, "skipped"))
+    # All that Airflow says where all tasks of a run were skipped.
+    for callback in callbacks_of(dag, "success"):
+        callback({"dag": dag, "run_id": "r1", "reason": "success"})
+    assert sandbox.living() == []
+    (ended,) = [
+        body["content_state"]["subtitle"] for body in sandbox.ends("k-42" if "conf" in key else "nightly-20261127")
+    ]
+    assert ended.startswith("r1 · Done")
+
+
+def test_a_key_that_no_task_could_make_is_told(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str]
+) -> None:
+    dag = tagged("wait", on_success_callback=ActivitySmithEndStreamNotifier("k-{{ dag_run.conf['x'] }}"))
+    for callback in callbacks_of(dag, "success"):
+        callback({"dag": dag, "run_id": "r1", "reason": "success"})
+    assert sandbox.requests() == []
+    assert "was not ended" in logged()
 
 
 def test_a_run_whose_start_is_refused_spends_one_request_a_minute_and_its_success_none(
@@ -123,12 +158,19 @@ def test_a_start_that_the_service_takes_up_after_the_end_of_the_run_is_ended_aga
     sandbox: Sandbox, state: str, shown: Any
 ) -> None:
     run = Run(tagged("extract", "check", "load"))
-    run.state = state
-    run.end("extract")
+    by_now = iter(["running", state])
+    run.end("extract", get_dagrun_state=lambda dag_id, run_id: next(by_now))
     assert operations(sandbox) == [("PUT", 400, None), ("PUT", 200, "started"), ("DELETE", 200, "ended")]
     body = sandbox.story(STREAM)[-1]["body"]
     assert (body["content_state"]["type"], body["content_state"]["color"]) == shown
     assert "alert" not in body
+
+
+def test_a_report_that_comes_after_the_end_of_the_run_starts_nothing(sandbox: Sandbox) -> None:
+    run = Run(tagged("extract", "check", "load"))
+    run.state = "success"
+    run.end("extract")
+    assert operations(sandbox) == [("PUT", 400, None)]
 
 
 @pytest.mark.parametrize(("reason", "color"), [("success", "green"), ("task_failure", "red")])

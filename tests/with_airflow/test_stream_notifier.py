@@ -83,9 +83,17 @@ def test_a_service_that_fails_raises_nothing_and_is_told(
 
 def test_a_template_that_cannot_be_rendered_is_told(sandbox: Sandbox, logged: Callable[[], str]) -> None:
     Run(dag(), ActivitySmithStreamNotifier(content_state={"title": "{{ nobody }}"})).begin("extract")
-    assert "The stream of the run was not updated; the work goes on: " in (log := logged())
+    assert "Live Activity stream of the run was not updated; the work goes on: " in (log := logged())
     assert "'nobody' is undefined" in log
     assert sandbox.requests() == []
+
+
+def test_a_task_that_is_tested_alone_sends_nothing(sandbox: Sandbox, logged: Callable[[], str]) -> None:
+    context = Run(dag()).context("extract", -1, "running")
+    context["run_id"] = "__airflow_temporary_run_2026-11-27T03:00:00+00:00__"
+    ActivitySmithStreamNotifier(content_state=OWN)(context)
+    assert sandbox.requests("PUT") == []
+    assert "`airflow tasks test` shows nothing." in logged()
 
 
 def test_a_state_that_starts_the_stream_of_a_run_that_is_over_is_ended(sandbox: Sandbox) -> None:

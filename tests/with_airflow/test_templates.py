@@ -111,6 +111,18 @@ def test_the_output_of_a_task_is_resolved(sandbox: Sandbox) -> None:
     assert executed(sandbox, KEY, content_state=Output())["content_state"]["title"] == RUN_ID
 
 
+@pytest.mark.parametrize(("output", "key"), [("2026_11_27", "2026_11_27"), (42, "42")])
+def test_a_key_may_be_the_output_of_a_task(sandbox: Sandbox, output: Any, key: str) -> None:
+    assert executed(sandbox, key, stream_key=SimpleNamespace(resolve=lambda context: output))
+
+
+@pytest.mark.parametrize("output", [None, "", b"abc", [1], 1.5])
+def test_an_output_that_is_no_key_is_refused(sandbox: Sandbox, output: Any) -> None:
+    with pytest.raises(AirflowFailException, match="stream_key: "):
+        executed(sandbox, "other", stream_key=SimpleNamespace(resolve=lambda context: output))
+    assert sandbox.requests() == []
+
+
 @pytest.mark.parametrize("written", ["{{ dag_run.conf.get('key') }}", "a-{{ none }}", "{{ '' }}", "{{ ' ' }}"])
 def test_a_key_that_is_not_there_is_refused_and_not_replaced_by_another(sandbox: Sandbox, written: str) -> None:
     for options in ({}, {"render_template_as_native_obj": True}):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations import core
-from activitysmith_integrations.airflow.callback_budget import TOO_SHORT_TO_TRY
+from activitysmith_integrations.airflow.callback_budget import LEAST_SECONDS, TOO_SHORT_TO_TRY
 from activitysmith_integrations.airflow.callbacks import (
     Callback,
     Target,
@@ -20,6 +20,7 @@ from activitysmith_integrations.airflow.callbacks import (
     target_of,
 )
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
+from activitysmith_integrations.airflow.templates import is_template
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,8 +67,9 @@ class _Report:
 class ProgressReporter(Callback):
     """Reports how far a run is, when it is the turn of the task instance that calls it.
 
-    It takes 3 s at most, logs one line, and never raises. The end of the run waits for none of it: an update can start
-    nothing, and who starts the stream looks at the run's state afterwards and ends the stream again if it is over.
+    It takes 3 s at most while the run goes on, logs one line, and never raises. The end of the run waits for none of
+    it: an update can start nothing, and who starts the stream looks at the run's state afterwards and ends the stream
+    again if it is over.
 
     Args:
         stream_key: The stream; the run's own where None. Templated.
@@ -99,10 +101,7 @@ class ProgressReporter(Callback):
                 say_unknown_failure(self, error)
 
     def _report(self, run: Run, memory: RunMemory, deadline: float) -> None:
-        if run.is_beginning:
-            if not (self._begins_cleared_run(run, memory) or self._begins_run(run)):
-                return
-        elif run.result is None or run.instance.task_id not in run.tasks or not self._is_turn(run, memory):
+        if not self._is_turn(run, memory):
             return
         report = self._prepare(run, deadline)
         if report is not None:
@@ -120,10 +119,16 @@ class ProgressReporter(Callback):
         return memory.claim_cleared_start(run.clear_number)
 
     def _is_turn(self, run: Run, memory: RunMemory) -> bool:
-        """Whether a task instance that has ended is one that reports."""
+        """Whether a task instance that begins or has ended is one that reports."""
         from activitysmith_integrations.airflow import reporting
 
+        if run.is_beginning:
+            return self._begins_cleared_run(run, memory) or self._begins_run(run)
+        if run.result is None or run.instance.task_id not in run.tasks:
+            return False
         is_failure = run.instance.state == "failed"
+        if is_failure:
+            memory.note_name()
         if reporting.completes_segment(run.bar, run.instance, run.count_instances):
             if is_failure and run.goes_on:
                 memory.note_failure()
@@ -152,6 +157,8 @@ class ProgressReporter(Callback):
         return _Report(run, target_of(self, run), progress.state, running_labels(so_far), deadline)
 
     def _send(self, report: _Report, memory: RunMemory) -> None:
+        from activitysmith_integrations.airflow.late_start import is_over
+
         key = report.target.stream_key
         failed = memory.failed_start()
         is_early = failed is not None and failed.is_recent(time.time())
@@ -168,7 +175,7 @@ class ProgressReporter(Callback):
                         return
                     except core.BadRequestError as error:
                         # Nothing runs: the start was lost, or never sent, or the stream has ended.
-                        if is_early or not report.run.is_on_worker:
+                        if is_early or not report.run.is_on_worker or is_over(report.run):
                             self._say_failure(key, "updated", error)
                             return
                 self._start(client, report, memory, failed)
@@ -182,19 +189,22 @@ class ProgressReporter(Callback):
         from activitysmith_integrations.airflow.run_memory import FailedStart
         from activitysmith_integrations.core.errors import may_have_arrived
 
+        may_come = False
         try:
             self._deliver(client, report, report.start, repeats=True)
         except core.ActivitySmithError as error:
-            may_run = may_have_arrived(error) or (failed is not None and failed.may_run)
-            memory.remember_start(FailedStart(time.time(), may_run))
+            may_come = may_have_arrived(error) or (failed is not None and failed.may_run)
+            memory.remember_start(FailedStart(time.time(), may_come))
             self._say_failure(report.target.stream_key, "started", error)
-            if not may_run:
+            if not may_come:
                 return
         else:
             if failed is not None:
                 memory.remember_start(None)
+            if is_template(self.stream_key):
+                memory.remember_key(str(self.stream_key), report.target.stream_key)
         if report.run.is_on_worker:
-            end_if_over(report.run, report.target.stream_key, client, self)
+            end_if_over(report.run, report.target.stream_key, client, self, may_come=may_come)
 
     def _deliver(
         self, client: ActivitySmithClient, report: _Report, request: core.StreamRequest, *, repeats: bool
@@ -203,6 +213,9 @@ class ProgressReporter(Callback):
         from activitysmith_integrations.core.runs.log_lines import line_of_update
 
         left = report.deadline - time.monotonic()
+        if repeats:
+            # Without a start nothing of a short run is shown, and on a busy machine Airflow alone takes 3 s.
+            left = max(left, LEAST_SECONDS)
         if left < TOO_SHORT_TO_TRY:
             raise TimeoutError("Airflow took all of its time to hand out the run's states and the connection")
         # The next report is the better repetition of an update.

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 from airflow.sdk import DAG, BaseHook, chain, task, task_group
 from airflow.sdk.bases.operator import BaseOperator
 from support.sandbox import Sandbox
-from with_airflow.runs import STREAM, Run
+from with_airflow.runs import CONNECTION, STREAM, Run, operations
 
 from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+from activitysmith_integrations.airflow.reporter import ProgressReporter
 
 try:
     from airflow.providers.standard.operators.empty import EmptyOperator
@@ -87,7 +89,7 @@ import sys
 from types import SimpleNamespace
 from airflow.sdk import DAG, chain
 from airflow.sdk.bases.operator import BaseOperator
-from activitysmith_integrations.airflow.progress import ProgressReporter
+from activitysmith_integrations.airflow.reporter import ProgressReporter
 with DAG("nightly", schedule=None) as dag:
     chain(*[BaseOperator(task_id=f"step_{number}") for number in range(30)])
 run = SimpleNamespace(dag_id="nightly", run_id="r1", start_date=None)
@@ -492,7 +494,7 @@ def test_a_killed_task_is_counted_where_the_dag_processor_answers_less(sandbox: 
     assert subtitles(sandbox)[-1] == "each failed"
 
 
-def test_an_update_for_which_airflow_leaves_no_time_is_given_up(
+def test_an_update_for_which_airflow_leaves_no_time_is_given_up_and_a_start_is_not(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monotonic, get_connection = time.monotonic, BaseHook.get_connection
@@ -504,7 +506,10 @@ def test_an_update_for_which_airflow_leaves_no_time_is_given_up(
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(slowly))
     run = Run(chained("extract", "load"))
     run.begin("extract")
-    assert sent(sandbox) == []
+    assert operations(sandbox) == [("PUT", 200, "started")]
+    monkeypatch.setattr(time, "monotonic", monotonic)
+    run.end("extract")
+    assert operations(sandbox) == [("PUT", 200, "started")]
     assert "was not updated; the work goes on: TimeoutError: Airflow took all of its time" in capsys.readouterr().out
 
 
@@ -533,3 +538,21 @@ def test_what_ends_the_stream_is_no_step_and_has_no_report_before_it(sandbox: Sa
         )
     Run(dag).do("extract", "load")
     assert [(state["current_step"], state["number_of_steps"]) for state in sent(sandbox)] == [(0, 2), (1, 2)]
+
+
+def test_a_key_that_a_task_cannot_render_is_told_and_the_task_goes_on(
+    sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    run = Run(chained("a", "b"), ProgressReporter("k-{{ nobody }}", CONNECTION))
+    run.do("a", "b")
+    assert sandbox.requests("PUT") == []
+    assert "Live Activity stream 'k-{{ nobody }}' was not updated; the work goes on: " in logged()
+
+
+def test_where_airflow_does_not_count_task_instances_their_states_are_counted(sandbox: Sandbox) -> None:
+    def refuse(**which: Any) -> int:
+        raise ValueError("the dag-processor does not answer this")
+
+    run = Run(mapped(), each=2)
+    run.do("before_0", "each", "after_0", get_ti_count=refuse)
+    assert steps(sandbox)[-1] > steps(sandbox)[0]
