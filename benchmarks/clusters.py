@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from databases import PostgreSQL, Redis
 from support.airflow import Airflow
+from support.databases import PostgreSQL, Redis
 from support.prefect import Prefect
 
 PIPELINES = Path(__file__).resolve().parent / "pipelines"
@@ -19,13 +19,16 @@ class CeleryAirflow(Airflow):
 
     Args:
         home: A folder for all that it writes; made here.
+        dags: The folder of DAG files.
         connection: Its connection ``activitysmith_default``.
         postgres: Where its database is made.
         redis: What feeds the workers.
         programs: The folder of Airflow's programs.
     """
 
-    def __init__(self, home: Path, connection: str, postgres: PostgreSQL, redis: Redis, programs: Path) -> None:
+    def __init__(
+        self, home: Path, dags: Path, connection: str, postgres: PostgreSQL, redis: Redis, programs: Path
+    ) -> None:
         database = postgres.database("airflow")
         variables = {
             "AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT": connection,
@@ -37,9 +40,8 @@ class CeleryAirflow(Airflow):
             "AIRFLOW__CORE__MAX_ACTIVE_RUNS_PER_DAG": "1000",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "1000",
             "AIRFLOW__CORE__PARALLELISM": "1000",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
         }
-        super().__init__(home, PIPELINES / "scale_dags", variables, programs)
+        super().__init__(home, dags, variables, programs, database=database)
         self._workers = False
 
     def start_workers(self) -> None:
@@ -47,8 +49,15 @@ class CeleryAirflow(Airflow):
         if not self._workers:
             self._workers = True
             for number in range(WORKERS):
-                options = ("--celery-hostname", f"worker-{number}@%h", "--pid", str(self.home / f"worker-{number}.pid"))
-                self.serve(f"worker-{number}", "airflow", "celery", "worker", *options, "-c", "8", "--skip-serve-logs")
+                self.start_component(f"worker-{number}")
+
+    def start_component(self, component: str) -> None:
+        """Start one component, or one of the workers."""
+        if not component.startswith("worker"):
+            super().start_component(component)
+            return
+        options = ("--celery-hostname", f"{component}@%h", "--pid", str(self.home / f"{component}.pid"))
+        self.serve(component, "airflow", "celery", "worker", *options, "-c", "8", "--skip-serve-logs")
 
     def hold(self, dag: str, held: bool) -> None:
         """Keep the scheduler from looking at a DAG's runs, or let it look again."""
@@ -77,6 +86,7 @@ class WorkedPrefect(Prefect):
 
     Args:
         home: A folder for all that it writes; made here.
+        flows: The file that deploys the flows to the work pool that it is given.
         variables: What tells a flow's process which ActivitySmith to talk to.
         postgres: Where its database is made.
         programs: The folder of Prefect's programs.
@@ -84,7 +94,10 @@ class WorkedPrefect(Prefect):
 
     _POOL = "scale"
 
-    def __init__(self, home: Path, variables: Mapping[str, str], postgres: PostgreSQL, programs: Path) -> None:
+    def __init__(
+        self, home: Path, flows: Path, variables: Mapping[str, str], postgres: PostgreSQL, programs: Path
+    ) -> None:
+        self._flows = flows
         address = f"postgresql+asyncpg://{postgres.database('prefect')}"
         more = {
             "PREFECT_API_DATABASE_CONNECTION_URL": address,
@@ -98,9 +111,16 @@ class WorkedPrefect(Prefect):
         """Start it with its workers, and wait until there is something that they can run."""
         super().start()
         self.run_program("pool", "prefect", "work-pool", "create", self._POOL, "--type", "process")
-        self.run_program("deploy", "python", str(PIPELINES / "scale_flows.py"), self._POOL)
+        self.run_program("deploy", "python", str(self._flows), self._POOL)
         for number in range(WORKERS):
-            self.serve(f"worker-{number}", "prefect", "worker", "start", "--pool", self._POOL, "--name", str(number))
+            self.start_component(f"worker-{number}")
+
+    def start_component(self, component: str) -> None:
+        """Start the server, or one of the workers."""
+        if component == "server":
+            super().start_component(component)
+        else:
+            self.serve(component, "prefect", "worker", "start", "--pool", self._POOL, "--name", component)
 
     def trigger(self, kind: str, streams: Sequence[str], gate: Path) -> None:
         """Start a run that makes a run for each of the streams, once *gate* exists."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from costs import Row, Spread
+    from comparison import Row, Spread
 
 FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures"
 

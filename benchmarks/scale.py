@@ -7,9 +7,7 @@ in the end every one of them is accounted for.
 
 import argparse
 import contextlib
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,22 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import figures
+import proofs
 from accounting import Account, account, floor
-from clusters import CeleryAirflow, WorkedPrefect
-from databases import PostgreSQL, Programs, Redis
+from clusters import PIPELINES, CeleryAirflow, WorkedPrefect
+from proofs import say
 from support import processes
 from support.airflow import connection
+from support.databases import PostgreSQL, Programs, Redis
 from support.processes import DeploymentError, eventually
 from support.sandbox import KEY, Sandbox, running_sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / ".build"
 PER_MINUTE = 60
 PER_PROCESS = 10
-LOGS = BUILD / "scale-logs"
+LOGS = proofs.logs("scale")
 _PATIENCE = 40 * 60
 _QUIET = 60
-_START = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,6 @@ class Result:
         """Whether it is not as it should be."""
         undelivered = self.part.durable and self.account.delivered < self.account.runs
         return bool(self.account.lost or self.account.wrong or self.failed_runs or undelivered)
-
-
-def say(text: str) -> None:
-    """Print a line with the seconds since the start."""
-    print(f"{time.monotonic() - _START:6.1f} s  {text}", flush=True)
 
 
 class Streams:
@@ -204,7 +197,7 @@ class Proof:
 
     def __init__(self, home: Path, options: argparse.Namespace) -> None:
         self._home, self._options, self._runs = home, options, options.runs
-        self._debian = Programs(home / "debian")
+        self._debian = Programs(home / "debian", "postgres", "redis-server")
 
     def results(self, parts: Sequence[Part]) -> Iterator[Result]:
         """Run the parts; what comes of each."""
@@ -222,14 +215,18 @@ class Proof:
         account = connection(self._sandbox.base_url, KEY)
         with (
             Redis(self._home / "redis", self._debian) as redis,
-            CeleryAirflow(self._home / "airflow", account, self._postgres, redis, self._options.airflow) as airflow,
+            CeleryAirflow(
+                self._home / "airflow", PIPELINES / "scale_dags", account, self._postgres, redis, self._options.airflow
+            ) as airflow,
         ):
             yield AirflowFleet(airflow)
 
     @contextlib.contextmanager
     def _prefect(self) -> Iterator[PrefectFleet]:
         variables = {"ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": self._sandbox.base_url}
-        with WorkedPrefect(self._home / "prefect", variables, self._postgres, self._options.prefect) as prefect:
+        with WorkedPrefect(
+            self._home / "prefect", PIPELINES / "scale_flows.py", variables, self._postgres, self._options.prefect
+        ) as prefect:
             yield PrefectFleet(prefect)
 
     def _result(self, part: Part, fleet: Fleet) -> Result:
@@ -245,15 +242,6 @@ class Proof:
             seen = streams.account(fleet.log())
         say(f"{part.name}: {seen.delivered} delivered, {seen.said} said in the log, {len(seen.lost)} lost")
         return Result(part, seen, failed)
-
-
-def table(results: Sequence[Result]) -> str:
-    """The results as a table."""
-    rows = [_row(result) for result in results]
-    heads = list(dict.fromkeys(head for row in rows for head in row))
-    width = {head: max(len(head), *(len(row[head]) for row in rows)) for head in heads}
-    lines = [{head: head for head in heads}, *rows]
-    return "\n".join("  ".join(f"{line[head]:>{width[head]}}" for head in heads) for line in lines)
 
 
 def _outcomes(account: Account) -> dict[str, int]:
@@ -277,23 +265,6 @@ def _row(result: Result) -> dict[str, str]:
         "took": f"{seen.seconds:.0f} s",
         "floor": f"{result.floor:.0f} s",
     }
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder for the time of the proof; the logs in it are kept."""
-    shutil.rmtree(LOGS, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="activitysmith-scale-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        # PostgreSQL, which is not root, has its own folder in it.
-        home.chmod(0o711)
-        try:
-            yield home
-        finally:
-            for log in home.rglob("*.log"):
-                kept = LOGS / log.relative_to(home)
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(log, kept)
 
 
 def _options() -> argparse.Namespace:
@@ -321,13 +292,13 @@ def main() -> None:
     options = _options()
     processes.interrupt_on_any_end()
     try:
-        with _scratch() as home:
+        with proofs.scratch("scale") as home:
             results = list(Proof(home, options).results(_selected(options.parts)))
     except KeyboardInterrupt:
         sys.exit("\nstopped")
     except (DeploymentError, OSError) as error:
         sys.exit(f"The proof failed: {error}\nWhat the programs printed is in {LOGS.relative_to(ROOT)}")
-    print(f"\n{table(results)}", flush=True)
+    print(f"\n{proofs.table([_row(result) for result in results])}", flush=True)
     if options.keep:
         rows: list[dict[str, object]] = [
             {"name": f"{result.part.name}: {what}", "value": value, "ours": what != "lost"}

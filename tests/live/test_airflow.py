@@ -3,20 +3,24 @@
 import json
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 from support.airflow import Airflow, eventually
+from support.databases import PostgreSQL
+from support.live_runs import LiveRun, Wanted, start
 from support.sandbox import KEY, Sandbox
 
-from activitysmith_integrations.core import stream_key
+try:
+    from airflow.sdk import SyncCallback
+except ImportError:
+    SyncCallback = None
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="Airflow is not in this environment")
 
@@ -24,33 +28,27 @@ HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "example_dags"
 
 
-def start(airflow: Airflow, sandbox: Sandbox, dag_id: str, **conf: Any) -> tuple[str, str]:
-    """Start a run whose stream runs already; the run's id and its stream."""
-    run_id = f"live-{uuid4().hex[:8]}"
-    key = stream_key(dag_id, run_id)
-    sandbox.start(key)
-    return airflow.trigger(dag_id, run_id=run_id, **conf), key
+def ending(*dag_ids: str, **conf: Any) -> dict[str, Wanted]:
+    """Runs of DAGs that only end their streams, which run already."""
+    return {dag_id: Wanted(dag_id, conf, is_shown=True) for dag_id in dag_ids}
 
 
-def only_end(sandbox: Sandbox, stream_key: str) -> dict[str, Any]:
-    """The one end that a stream got; waits for it."""
-    eventually(lambda: sandbox.ends(stream_key), f"the end of {stream_key}")
-    (body,) = sandbox.ends(stream_key)
-    return body
+STATES = {
+    "live_success": "success",
+    "live_failure": "failed",
+    "live_timeout": "failed",
+    "live_all_skipped": "success",
+    "live_tag": "failed",
+    "live_operator": "failed",
+}
 
 
-def test_success_failure_and_every_other_end_of_a_run_ends_its_stream_once(airflow: Airflow, sandbox: Sandbox) -> None:
-    dag_ids = ["live_success", "live_failure", "live_timeout", "live_all_skipped", "live_tag", "live_operator"]
-    runs = {dag_id: start(airflow, sandbox, dag_id) for dag_id in dag_ids}
-    assert {dag_id: airflow.finished(dag_id, run_id) for dag_id, (run_id, _) in runs.items()} == {
-        "live_success": "success",
-        "live_failure": "failed",
-        "live_timeout": "failed",
-        "live_all_skipped": "success",
-        "live_tag": "failed",
-        "live_operator": "failed",
-    }
-    states = {dag_id: only_end(sandbox, key)["content_state"] for dag_id, (_, key) in runs.items()}
+@pytest.mark.runs(**ending(*STATES))
+def test_success_failure_and_every_other_end_of_a_run_ends_its_stream_once(
+    airflow: Airflow, runs: dict[str, LiveRun]
+) -> None:
+    assert {dag_id: run.finished() for dag_id, run in runs.items()} == STATES
+    states = {dag_id: run.last_state() for dag_id, run in runs.items()}
     complete = {"type": "segmented_progress", "number_of_steps": 1, "current_step": 1, "color": "green"}
     assert states["live_success"].items() >= complete.items()
     assert " · Done in " in states["live_success"]["subtitle"]
@@ -59,92 +57,116 @@ def test_success_failure_and_every_other_end_of_a_run_ends_its_stream_once(airfl
         assert states[dag_id]["message"].startswith("work failed after 0 of 1 step, ")
         assert (states[dag_id]["type"], states[dag_id]["color"]) == ("alert", "red")
     assert states["live_timeout"]["message"].startswith("Timed out after 0 of 1 step, ")
-    for dag_id, (run_id, key) in runs.items():
-        body = only_end(sandbox, key)
-        assert body["metadata"]["run"] == run_id
+    for dag_id, run in runs.items():
+        body = run.end()
+        assert body["metadata"]["run"] == run.run_id
         if states[dag_id]["type"] == "alert":
             assert body["action"]["url"].startswith(f"{airflow.url}/dags/{dag_id}/runs/")
             assert "hunter2" not in json.dumps(body)
 
 
-def test_every_example_ends_its_stream_on_success_and_on_failure(airflow: Airflow, sandbox: Sandbox) -> None:
-    for fail, state in ((False, "success"), (True, "failed")):
-        count = len(sandbox.ends("warehouse-rows"))
-        sandbox.start("warehouse-rows")
-        runs = {
-            f"example_{path.stem}": start(airflow, sandbox, f"example_{path.stem}", fail=fail)
-            for path in EXAMPLES.glob("*.py")
-        }
-        assert {airflow.finished(dag_id, run_id) for dag_id, (run_id, _) in runs.items()} == {state}
-        runs.pop("example_own_state")
-        bodies = [only_end(sandbox, key) for _, key in runs.values()]
-        eventually(lambda count=count: len(sandbox.ends("warehouse-rows")) > count, "the end of warehouse-rows")
-        bodies += sandbox.ends("warehouse-rows")[count:]
-        assert {body["content_state"]["type"] == "alert" for body in bodies} == {fail}
-    assert sandbox.ends("warehouse-rows")[0]["content_state"]["metrics"] == [{"label": "Rows", "value": 1200}]
+EXAMPLE_DAGS = [f"example_{path.stem}" for path in EXAMPLES.glob("*.py")]
+BY_THEMSELVES = ("example_tag_only", "example_follow_run", "example_own_state_while_it_runs")
 
 
-def test_the_readmes_quick_start_shows_its_run_from_start_to_end(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id, state = airflow.run("nightly_etl")
-    assert state == "success"
-    key = stream_key("nightly_etl", run_id)
-    only_end(sandbox, key)
-    assert [request["operation"] for request in sandbox.story(key)] == ["started", "updated", "ended"]
+def examples(suffix: str, **conf: Any) -> dict[str, Wanted]:
+    """A run of each example; the stream of one that only ends it runs already."""
+    streams = {"example_own_state": ("warehouse-rows",)}
+    return {
+        f"{dag_id}-{suffix}": Wanted(dag_id, conf, streams.get(dag_id, ()), is_shown=dag_id not in BY_THEMSELVES)
+        for dag_id in EXAMPLE_DAGS
+    }
 
 
-def test_callbacks_of_tasks_end_the_streams_of_those_tasks(airflow: Airflow, sandbox: Sandbox) -> None:
-    keys = ["mapped-0", "mapped-1", "mapped-2", "task-manual", "default-one", "default-two", "retried"]
-    sandbox.start(*keys)
-    runs = [
-        (dag_id, airflow.trigger(dag_id))
-        for dag_id in ("live_mapped", "live_task_callback", "live_default_args", "live_retries")
-    ]
-    for dag_id, run_id in runs:
-        airflow.finished(dag_id, run_id)
-    states = {key: only_end(sandbox, key)["content_state"] for key in keys}
+def ends_of_run(run: LiveRun) -> list[dict[str, Any]]:
+    """The states that a run's stream was ended with by this very run."""
+    bodies = run.sandbox.ends(run.stream)
+    return [body["content_state"] for body in bodies if body["metadata"]["run"] == run.run_id]
+
+
+@pytest.mark.runs(**examples("good", fail=False), **examples("bad", fail=True))
+def test_every_example_ends_its_stream_on_success_and_on_failure(runs: dict[str, LiveRun]) -> None:
+    for name, run in runs.items():
+        is_bad = name.endswith("-bad")
+        assert run.finished() == ("failed" if is_bad else "success"), name
+        # Both runs of the example that names its stream itself end the same one.
+        (state,) = eventually(partial(ends_of_run, run), f"the end of {name}")
+        assert (state["type"] == "alert") == is_bad, name
+        if run.dag_id == "example_own_state" and not is_bad:
+            assert state["metrics"] == [{"label": "Rows", "value": 1200}]
+
+
+@pytest.mark.runs("nightly_etl")
+def test_the_readmes_quick_start_shows_its_run_from_start_to_end(runs: dict[str, LiveRun]) -> None:
+    run = runs["nightly_etl"]
+    assert run.finished() == "success"
+    run.ended()
+    assert run.operations() == ["started", "updated", "ended"]
+
+
+TASKS = {"live_task_callback": ("task-live",), "live_default_args": ("default-one", "default-two")}
+TASKS |= {"live_mapped": ("mapped-0", "mapped-1", "mapped-2"), "live_retries": ("retried",)}
+
+
+@pytest.mark.runs(**{dag_id: Wanted(dag_id, streams=streams, is_shown=True) for dag_id, streams in TASKS.items()})
+def test_callbacks_of_tasks_end_the_streams_of_those_tasks_once(runs: dict[str, LiveRun]) -> None:
+    for run in runs.values():
+        run.finished()
+    states = {key: run.last_state(key) for run in runs.values() for key in run.streams}
     assert [states[f"mapped-{index}"]["type"] for index in range(3)] == ["progress", "alert", "progress"]
     assert states["mapped-1"]["message"].startswith("each[1] failed")
     assert states["default-one"]["title"] == "one"
-    assert states["task-manual"]["percentage"] == 100
+    assert states["task-live"]["percentage"] == 100
     assert states["retried"]["message"].startswith("stubborn failed")
 
 
-def test_two_runs_whose_callbacks_are_batched_end_both_streams(airflow: Airflow, sandbox: Sandbox) -> None:
-    sandbox.start("batched-a", "batched-b")
-    # A dag-processor that is away while both runs end finds both callbacks when it is back.
-    airflow.pause("dag-processor")
-    try:
-        runs = [airflow.trigger("live_batched", name=name) for name in ("a", "b")]
-        assert [airflow.finished("live_batched", run_id) for run_id in runs] == ["success", "success"]
-    finally:
-        airflow.resume("dag-processor")
-    for name, run_id in zip(("a", "b"), runs, strict=True):
-        assert only_end(sandbox, f"batched-{name}")["metadata"]["run"] == run_id
+# Callbacks of deadlines in a worker came with Airflow 3.2.
+DEADLINES = ["live_deadline_async", *([] if SyncCallback is None else ["live_deadline_sync"])]
 
 
-def test_a_missed_deadline_ends_the_stream_from_the_triggerer_and_from_a_worker(
-    airflow: Airflow, sandbox: Sandbox
-) -> None:
-    dag_ids = [f"live_deadline_{kind}" for kind in ("async", "sync") if airflow.knows(f"live_deadline_{kind}")]
-    assert dag_ids
-    for dag_id in dag_ids:
-        _, key = start(airflow, sandbox, dag_id)
-        state = only_end(sandbox, key)["content_state"]
+@pytest.mark.runs(**ending(*DEADLINES))
+def test_a_missed_deadline_ends_the_stream_from_the_triggerer_and_from_a_worker(runs: dict[str, LiveRun]) -> None:
+    for run in runs.values():
+        state = run.last_state()
         assert state["title"].startswith("Late (")
         assert state["badge"]["title"] == "Timed out"
 
 
-def test_dag_test_twice_in_one_process_ends_two_streams(airflow: Airflow, sandbox: Sandbox, tmp_path: Path) -> None:
+# Longer than one call may take, so that the task leaves its worker.
+WAIT = {"times": 1, "method": "DELETE", "status": 429, "headers": {"Retry-After": "32"}}
+
+
+@pytest.mark.runs(live_deferred=Wanted("live_deferred", is_shown=True, fault=WAIT))
+def test_a_long_wait_defers_the_operator(runs: dict[str, LiveRun]) -> None:
+    run = runs["live_deferred"]
+    assert run.finished() == "success"
+    assert run.end()["metadata"]["run"] == run.run_id
+
+
+def test_two_runs_whose_callbacks_are_batched_end_both_streams(airflow: Airflow, sandbox: Sandbox) -> None:
+    wanted = [Wanted("live_batched", {"name": name}, (f"batched-{name}",), is_shown=True) for name in ("a", "b")]
+    # A dag-processor that is away while both runs end finds both callbacks when it is back.
+    airflow.pause("dag-processor")
+    try:
+        runs = [start(airflow, sandbox, one, f"batched-{number}") for number, one in enumerate(wanted)]
+        assert [run.finished() for run in runs] == ["success", "success"]
+    finally:
+        airflow.resume("dag-processor")
+    for run in runs:
+        assert run.end()["metadata"]["run"] == run.run_id
+
+
+def test_dag_test_twice_in_one_process_ends_two_streams(
+    airflow: Airflow, postgres: PostgreSQL, sandbox: Sandbox
+) -> None:
     sandbox.start("tested-first", "tested-second")
     script = airflow.home / "dags/dag_test_twice.py"
     shutil.copy(HERE / "dag_test_twice.py", script)
-    eventually(lambda: airflow.knows("dag_test"), "the DAG dag_test")
+    airflow.await_dags(["dag_test"])
     # On a copy of the database, since the scheduler would finish a run that it sees in its own.
-    with sqlite3.connect(airflow.home / "airflow.db") as known, sqlite3.connect(tmp_path / "copy.db") as copy:
-        known.backup(copy)
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={**airflow.environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/copy.db"},
+        env=airflow.environment_on(postgres.copy("airflow", "tested_twice")),
         capture_output=True,
         text=True,
         cwd=airflow.home,
@@ -152,7 +174,7 @@ def test_dag_test_twice_in_one_process_ends_two_streams(airflow: Airflow, sandbo
     )
     assert done.returncode == 0, done.stderr[-3000:]
     for name in ("first", "second"):
-        assert only_end(sandbox, f"tested-{name}")["content_state"]["color"] == "green"
+        assert sandbox.ends(f"tested-{name}")[-1]["content_state"]["color"] == "green"
 
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -179,9 +201,9 @@ def test_a_service_that_fails_costs_a_pipeline_nothing_and_others_go_on(airflow:
         "from airflow.sdk import DAG\nwith DAG('live_parsed_meanwhile', schedule=None):\n    pass\n"
     )
     eventually(lambda: airflow.knows("live_parsed_meanwhile"), "a file that was added meanwhile")
-    run_id, key = start(airflow, sandbox, "live_success")
-    airflow.finished("live_success", run_id)
-    only_end(sandbox, key)
+    other = start(airflow, sandbox, Wanted("live_success", is_shown=True), "beside-faults")
+    assert other.finished() == "success"
+    other.end()
 
     def all_have_said_so() -> bool:
         log = b"".join(content for name, content in airflow.everything_written().items() if "dag_processor" in name)
@@ -191,15 +213,6 @@ def test_a_service_that_fails_costs_a_pipeline_nothing_and_others_go_on(airflow:
     log = b"".join(airflow.everything_written().values())
     assert b"stream 'task-fault-black-hole' may not have been ended" in log
     assert b"Task success overtime reached" not in log
-
-
-def test_a_long_wait_defers_the_operator(airflow: Airflow, sandbox: Sandbox) -> None:
-    key = stream_key("live_deferred", "waits")
-    sandbox.start(key)
-    # Longer than one call may take, so that the task leaves its worker.
-    sandbox.inject_fault(times=1, stream_key=key, status=429, headers={"Retry-After": "32"})
-    assert airflow.finished("live_deferred", airflow.trigger("live_deferred", run_id="waits")) == "success"
-    assert only_end(sandbox, key)["metadata"]["run"] == "waits"
 
 
 def test_airflow_lists_the_provider_and_tests_its_connection(airflow: Airflow) -> None:
@@ -221,25 +234,13 @@ def test_the_connection_form_shows_the_useful_fields(airflow: Airflow) -> None:
     assert all(field["description"] for field in form["extra_fields"].values())
 
 
-def test_no_stream_got_a_second_end_later(sandbox: Sandbox) -> None:
-    keys = ["mapped-0", "mapped-1", "mapped-2", "default-one", "default-two", "retried", "batched-a", "batched-b"]
-    for key in keys:
-        assert len(sandbox.ends(key)) <= 1, key
-
-
-def test_the_key_is_nowhere_but_in_the_connection(airflow: Airflow) -> None:
-    key = KEY.encode()
-    for dag_id in ("live_success", "live_failure", "live_operator"):
+def test_the_key_is_nowhere_but_in_the_connection(airflow: Airflow, postgres: PostgreSQL) -> None:
+    for dag_id in ("live_failure", "live_operator"):
         airflow.run(dag_id)
     written = airflow.everything_written()
     assert any("task_id=work" in name for name in written)
-    assert [name for name, content in written.items() if key in content] == []
-    with sqlite3.connect(airflow.home / "airflow.db") as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        assert "rendered_task_instance_fields" in tables
-        held = [
-            table
-            for table in tables
-            if table != "connection" and any(KEY in repr(row) for row in database.execute(f'SELECT * FROM "{table}"'))
-        ]
-    assert held == []
+    assert [name for name, content in written.items() if KEY.encode() in content] == []
+    database = postgres.dump("airflow", "--data-only", "--exclude-table=connection").read_text()
+    assert "COPY public.rendered_task_instance_fields" in database
+    # Binary columns are written in hexadecimal.
+    assert [text for text in (KEY, KEY.encode().hex()) if text in database] == []

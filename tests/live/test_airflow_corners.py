@@ -1,13 +1,14 @@
 """Runs of a real Airflow that begin, go on and end in other ways than usual: what reached the service, in order."""
 
-import sqlite3
+import re
 import subprocess
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.airflow import Airflow, eventually
+from support.databases import PostgreSQL
+from support.live_runs import LiveRun, Wanted, start
 from support.sandbox import Sandbox
 
 from activitysmith_integrations.core import stream_key
@@ -15,186 +16,171 @@ from activitysmith_integrations.core import stream_key
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="Airflow is not in this environment")
 
 
-def operations(sandbox: Sandbox, key: str) -> list[str]:
-    """What the service did about a stream, or the status with which it refused to."""
-    return [request["operation"] or str(request["status"]) for request in sandbox.story(key)]
-
-
-def over(sandbox: Sandbox, key: str, times: int = 1) -> dict[str, Any]:
-    """The body of the last end of a stream; waits for it."""
-    eventually(lambda: len(sandbox.ends(key)) >= times, f"the end of {key}")
-    return sandbox.ends(key)[-1]
-
-
-def test_a_failure_is_seen_whatever_kept_its_stream_from_starting(airflow: Airflow, sandbox: Sandbox) -> None:
-    airflow.cli("pools", "set", "no_slots", "0", "none")
-    runs = {dag_id: airflow.trigger(dag_id) for dag_id in ("corner_template", "corner_pool")}
-    for dag_id, run_id in runs.items():
-        assert airflow.finished(dag_id, run_id) == "failed"
-        state = over(sandbox, stream_key(dag_id, run_id))["content_state"]
+@pytest.mark.runs("corner_template", "corner_pool")
+def test_a_failure_is_seen_whatever_kept_its_stream_from_starting(runs: dict[str, LiveRun]) -> None:
+    for run in runs.values():
+        assert run.finished() == "failed"
+        state = run.last_state()
         assert (state["type"], state["color"]) == ("alert", "red")
-        assert operations(sandbox, stream_key(dag_id, run_id))[-3:] == ["404", "started", "ended"]
+        assert run.operations()[-3:] == ["404", "started", "ended"]
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "expected"),
-    [
-        ("corner_nothing_to_expand", ["started", "ended"]),
-        ("corner_lost_try", ["started", "ended"]),
-        ("corner_from_trigger", ["started", "updated", "ended"]),
-        ("corner_mapped", ["started", "ended"]),
-    ],
-)
-def test_a_run_is_shown_whatever_the_fate_of_its_first_task(
-    airflow: Airflow, sandbox: Sandbox, dag_id: str, expected: list[str]
-) -> None:
-    run_id, state = airflow.run(dag_id)
-    assert state == "success"
-    key = stream_key(dag_id, run_id)
-    over(sandbox, key)
-    found = operations(sandbox, key)
-    assert (found[0], found[-1]) == (expected[0], "ended")
-    assert found.count("started") == 1
-    bars = [
-        request["body"]["content_state"]["number_of_steps"]
-        for request in sandbox.story(key)
-        if request["status"] == 200
-    ]
-    assert len(set(bars)) == 1
+@pytest.mark.runs("corner_nothing_to_expand", "corner_lost_try", "corner_from_trigger", "corner_mapped")
+def test_a_run_is_shown_whatever_the_fate_of_its_first_task(runs: dict[str, LiveRun]) -> None:
+    for dag_id, run in runs.items():
+        assert run.finished() == "success", dag_id
+        story = run.ended()
+        assert len({request["body"]["content_state"]["number_of_steps"] for request in story}) == 1, dag_id
+        found = [request["operation"] for request in story]
+        assert (found[0], found[-1], found.count("started")) == ("started", "ended", 1), dag_id
 
 
-def test_what_fail_fast_skips_was_not_done(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id, state = airflow.run("corner_fail_fast")
-    assert state == "failed"
-    message = over(sandbox, stream_key("corner_fail_fast", run_id))["content_state"]["message"]
-    assert message.startswith("bad failed after 1 of 7 steps")
+@pytest.mark.runs("corner_fail_fast")
+def test_what_fail_fast_skips_was_not_done(runs: dict[str, LiveRun]) -> None:
+    run = runs["corner_fail_fast"]
+    assert run.finished() == "failed"
+    assert run.last_state()["message"].startswith("bad failed after 1 of 7 steps")
 
 
+FAILURES = {"quiet": Wanted("corner_failures"), "loud": Wanted("corner_failures", {"fail": True})}
+
+
+@pytest.mark.runs("corner_empty", **FAILURES)
 def test_a_dag_of_empty_operators_sends_nothing_and_one_that_shows_failures_alone_only_those(
-    airflow: Airflow, sandbox: Sandbox
+    runs: dict[str, LiveRun],
 ) -> None:
-    empty, _ = airflow.run("corner_empty")
-    quiet, _ = airflow.run("corner_failures")
-    failed = airflow.trigger("corner_failures", fail=True)
-    assert airflow.finished("corner_failures", failed) == "failed"
-    over(sandbox, stream_key("corner_failures", failed))
-    assert operations(sandbox, stream_key("corner_failures", failed)) == ["404", "started", "ended"]
-    assert operations(sandbox, stream_key("corner_failures", quiet)) == []
-    assert operations(sandbox, stream_key("corner_empty", empty)) == []
+    states = {name: run.finished() for name, run in runs.items()}
+    assert states == {"corner_empty": "success", "quiet": "success", "loud": "failed"}
+    runs["loud"].end()
+    assert runs["loud"].operations() == ["404", "started", "ended"]
+    assert runs["quiet"].operations() == runs["corner_empty"].operations() == []
 
 
-def test_runs_that_overlap_have_a_stream_and_a_life_each(airflow: Airflow, sandbox: Sandbox) -> None:
-    confs: list[dict[str, Any]] = [{"seconds": 8}, {}, {"fail": True}]
-    runs = [airflow.trigger("corner_runs", **conf) for conf in confs]
-    assert [airflow.finished("corner_runs", run_id) for run_id in runs] == ["success", "success", "failed"]
+OVERLAPPING = {"long": {"seconds": 8}, "short": {}, "failing": {"fail": True}}
+
+
+@pytest.mark.runs(**{name: Wanted("corner_runs", conf) for name, conf in OVERLAPPING.items()})
+def test_runs_that_overlap_have_a_stream_and_a_life_each(runs: dict[str, LiveRun]) -> None:
     labels = set()
-    for run_id, conf in zip(runs, confs, strict=True):
-        key = stream_key("corner_runs", run_id)
-        body = over(sandbox, key)
-        assert body["metadata"]["run"] == run_id
-        assert operations(sandbox, key) == ["started", "updated", *([] if conf.get("fail") else ["updated"]), "ended"]
-        labels.add(sandbox.story(key)[0]["body"]["content_state"]["subtitle"].partition(" · ")[0])
+    for name, run in runs.items():
+        is_failure = name == "failing"
+        assert run.finished() == ("failed" if is_failure else "success")
+        assert run.end()["metadata"]["run"] == run.run_id
+        assert run.operations() == ["started", "updated", *([] if is_failure else ["updated"]), "ended"]
+        labels.add(run.story()[0]["body"]["content_state"]["subtitle"].partition(" · ")[0])
     assert len(labels) == 3
 
 
-def test_each_run_of_a_backfill_has_a_stream_of_its_own(airflow: Airflow, sandbox: Sandbox) -> None:
-    days = [f"2026-11-0{day}" for day in range(1, 6)]
-    runs = [airflow.trigger("corner_runs", run_id=f"day-{day}") for day in days]
-    assert {airflow.finished("corner_runs", run_id) for run_id in runs} == {"success"}
-    for run_id in runs:
-        over(sandbox, stream_key("corner_runs", run_id))
-        assert operations(sandbox, stream_key("corner_runs", run_id)) == ["started", "updated", "updated", "ended"]
+@pytest.mark.runs(**{f"day {day}": Wanted("corner_runs", {"day": day}) for day in range(1, 4)})
+def test_each_of_many_runs_of_a_dag_has_a_stream_of_its_own(runs: dict[str, LiveRun]) -> None:
+    for run in runs.values():
+        assert run.finished() == "success"
+        run.end()
+        assert run.operations() == ["started", "updated", "updated", "ended"]
 
 
-@pytest.mark.parametrize(("state", "color"), [("failed", "red"), ("success", "green")])
-def test_a_run_that_is_marked_by_hand_ends_its_stream(
-    airflow: Airflow, sandbox: Sandbox, state: str, color: str
+@pytest.mark.runs("corner_follow_timeout", "corner_follow_here")
+def test_a_task_that_follows_a_run_ends_its_stream_after_a_timeout_and_from_its_own_slot(
+    runs: dict[str, LiveRun],
 ) -> None:
-    run_id = airflow.trigger("corner_marked")
-    key = stream_key("corner_marked", run_id)
-    eventually(lambda: "updated" in operations(sandbox, key), "the first task's end")
-    airflow.mark("corner_marked", run_id, state)
-    shown = over(sandbox, key)["content_state"]
-    assert shown["color"] == color
-    assert shown["subtitle"].endswith(f"Marked as {'failed' if state == 'failed' else 'successful'} by hand")
+    timed_out, here = runs["corner_follow_timeout"], runs["corner_follow_here"]
+    assert (timed_out.finished(), here.finished()) == ("failed", "success")
+    # The first step has time to end where a worker is free for it at once.
+    assert re.match(r"Timed out after [01] of 2 steps", timed_out.last_state()["message"])
+    assert here.last_state()["color"] == "green"
+
+
+@pytest.mark.runs("corner_follow_again")
+def test_a_task_follows_its_run_again_when_that_is_cleared(airflow: Airflow, runs: dict[str, LiveRun]) -> None:
+    run = runs["corner_follow_again"]
+    assert run.finished() == "success"
+    first = run.ended()
+    airflow.clear(run.dag_id, run.run_id, only_failed=False)
+    assert run.finished() == "success"
+    for story in (first, run.ended(times=2)[len(first) :]):
+        found = [request["operation"] for request in story]
+        assert (found[0], found[-1], found.count("started"), found.count("ended")) == ("started", "ended", 1, 1)
+
+
+def test_a_run_that_is_marked_by_hand_ends_its_stream(airflow: Airflow, sandbox: Sandbox) -> None:
+    colors = {"failed": "red", "success": "green"}
+    runs = {state: start(airflow, sandbox, Wanted("corner_marked"), f"marked-{state}") for state in colors}
+    for state, run in runs.items():
+        eventually(lambda run=run: "updated" in run.operations(), "the first task's end")
+        airflow.mark(run.dag_id, run.run_id, state)
+    for state, run in runs.items():
+        shown = run.last_state()
+        assert shown["color"] == colors[state]
+        assert shown["subtitle"].endswith(f"Marked as {'failed' if state == 'failed' else 'successful'} by hand")
+
+
+def test_a_run_that_a_task_follows_ends_its_stream_when_it_is_marked_by_hand(
+    airflow: Airflow, sandbox: Sandbox
+) -> None:
+    run = start(airflow, sandbox, Wanted("corner_follow_marked"), "followed-marked")
+    # Between two tasks, Airflow would skip what is left and call the run successful, since this one is a teardown.
+    eventually(lambda: airflow.task_state(run.dag_id, run.run_id, "long") == "running", "the second task's beginning")
+    airflow.mark(run.dag_id, run.run_id, "failed")
+    assert run.last_state()["message"].startswith("long failed after 1 of 2 steps")
 
 
 def test_a_run_that_is_refused_a_place_leaves_the_requests_to_others_and_its_failure_is_seen(
-    airflow: Airflow, sandbox: Sandbox
+    airflow: Airflow, one_place: Sandbox
 ) -> None:
-    sandbox.reset()
-    sandbox.limit(max_concurrent=1)
-    sandbox.start("other")
-    try:
-        good = airflow.trigger("corner_runs")
-        assert airflow.finished("corner_runs", good) == "success"
-        written = f"{stream_key('corner_runs', good)}' was never shown".encode()
-        eventually(lambda: written in b"".join(airflow.everything_written().values()), "a line about it")
-        assert operations(sandbox, stream_key("corner_runs", good)) == ["429"]
-        bad = airflow.trigger("corner_runs", fail=True, seconds=3)
-        eventually(lambda: operations(sandbox, stream_key("corner_runs", bad)) == ["429"], "the refused start")
-        sandbox.end("other")
-        assert airflow.finished("corner_runs", bad) == "failed"
-        over(sandbox, stream_key("corner_runs", bad))
-        assert operations(sandbox, stream_key("corner_runs", bad)) == ["429", "404", "started", "ended"]
-    finally:
-        sandbox.limit()
+    one_place.start("other")
+    confs: dict[str, dict[str, Any]] = {"good": {}, "bad": {"fail": True, "seconds": 5}}
+    runs = {
+        name: start(airflow, one_place, Wanted("corner_one_place", conf), f"refused-{name}")
+        for name, conf in confs.items()
+    }
+    good, bad = runs["good"], runs["bad"]
+    for run in runs.values():
+        eventually(lambda run=run: run.operations() == ["429"], "the refused start")
+    one_place.end("other")
+    assert (good.finished(), bad.finished()) == ("success", "failed")
+    written = f"{good.stream}' was never shown".encode()
+    eventually(lambda: written in b"".join(airflow.everything_written().values()), "a line about it", every=1)
+    assert good.operations() == ["429"]
+    bad.end()
+    assert bad.operations() == ["429", "404", "started", "ended"]
 
 
-def command(airflow: Airflow, folder: Path, *arguments: str) -> str:
-    """What a developer's command printed, its connection being in the database alone.
-
-    On a copy of the database, since the scheduler would finish a run that it sees in its own.
-    """
-    with sqlite3.connect(airflow.home / "airflow.db") as known, sqlite3.connect(folder / "copy.db") as copy:
-        known.backup(copy)
-    environment = {**airflow.environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/copy.db"}
-    environment.pop("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT")
-    done = subprocess.run(
-        ["airflow", *arguments], env=environment, capture_output=True, text=True, cwd=airflow.home, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def test_a_developers_commands_leave_nothing_behind(airflow: Airflow, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_developers_commands_leave_nothing_behind(airflow: Airflow, postgres: PostgreSQL, sandbox: Sandbox) -> None:
     default = airflow.environment["AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT"]
     airflow.cli("connections", "add", "activitysmith_default", "--conn-json", default)
-    sandbox.reset()
-    command(airflow, tmp_path, "tasks", "test", "corner_macro", "a")
-    assert sandbox.all_requests() == []
-    command(airflow, tmp_path, "dags", "test", "corner_macro")
-    key = stream_key("corner_macro", "tested")
-    assert operations(sandbox, key) == ["started", "updated", "ended"]
-    command(airflow, tmp_path, "dags", "test", "corner_mapped")
-    assert sandbox.living() == []
-    bars = [request["body"]["content_state"].get("number_of_steps") for request in sandbox.all_requests()[3:]]
-    assert set(bars) == {10}
+    # The connection is in the database alone, and that is a copy: the scheduler would finish a run that it sees.
+    environment = airflow.environment_on(postgres.copy("airflow", "developers"))
+    del environment["AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT"]
+
+    def command(*arguments: str) -> list[dict[str, Any]]:
+        """What reached the service while a command ran."""
+        before = len(sandbox.all_requests())
+        done = subprocess.run(
+            [airflow.programs / "airflow", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            cwd=airflow.home,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return sandbox.all_requests()[before:]
+
+    assert command("tasks", "test", "corner_macro", "a") == []
+    found = command("dags", "test", "corner_macro")
+    assert {request["stream_key"] for request in found} == {stream_key("corner_macro", "tested")}
+    assert [request["operation"] for request in found] == ["started", "updated", "ended"]
+    mapped = command("dags", "test", "corner_mapped")
+    assert {request["body"]["content_state"].get("number_of_steps") for request in mapped} == {10}
+    assert not {request["stream_key"] for request in mapped} & set(sandbox.living())
 
 
 def test_a_task_follows_its_run_also_when_its_triggerer_is_killed(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id = airflow.trigger("corner_follow")
-    key = stream_key("corner_follow", run_id)
-    eventually(lambda: operations(sandbox, key) != [], "the start")
+    run = start(airflow, sandbox, Wanted("corner_follow"), "triggerer-killed")
+    eventually(run.operations, "the start")
     airflow.kill("triggerer")
     airflow.start_component("triggerer")
-    assert airflow.finished("corner_follow", run_id, seconds=240) == "failed"
-    body = over(sandbox, key)
-    assert body["content_state"]["message"].startswith("c failed after 2 of 4 steps")
-    found = operations(sandbox, key)
+    assert run.finished() == "failed"
+    assert run.last_state()["message"].startswith("c failed after 2 of 4 steps")
+    found = run.operations()
     assert (found[0], found[-1], found.count("started"), found.count("ended")) == ("started", "ended", 1, 1)
-
-
-def test_a_task_that_follows_a_run_that_times_out_ends_its_stream(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id, state = airflow.run("corner_follow_timeout")
-    assert state == "failed"
-    body = over(sandbox, stream_key("corner_follow_timeout", run_id))
-    assert body["content_state"]["message"].startswith("Timed out after 1 of 2 steps")
-
-
-def test_a_task_follows_its_run_from_its_own_slot(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id, state = airflow.run("corner_follow_here")
-    assert state == "success"
-    key = stream_key("corner_follow_here", run_id)
-    assert over(sandbox, key)["content_state"]["color"] == "green"
-    assert operations(sandbox, key)[-1] == "ended"

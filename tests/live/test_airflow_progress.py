@@ -1,34 +1,23 @@
 """Runs in a real Airflow, from their first task to their last: what reached the service, in order."""
 
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from support.airflow import Airflow, eventually
+from support.live_runs import LiveRun, Wanted
 from support.sandbox import Sandbox
-
-from activitysmith_integrations.core import stream_key
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="Airflow is not in this environment")
 
 # Far more than there are segments. What hundreds more would show is in tests/airflow_rules, and takes no minutes there.
-INSTANCES = 60
+INSTANCES = 40
 
 
 def text(state: dict[str, Any]) -> str:
     """The second line of a state without the run's label."""
     return str(state["subtitle"]).partition(" · ")[2]
-
-
-def requests(sandbox: Sandbox, key: str) -> list[dict[str, Any]]:
-    """What the service did about a stream, in order; updates of a stream that did not run aside."""
-    return [request for request in sandbox.story(key) if request["status"] != 400]
-
-
-def ended(sandbox: Sandbox, key: str, times: int = 1) -> list[dict[str, Any]]:
-    """The requests for a stream once it has ended so often."""
-    eventually(lambda: len(sandbox.ends(key)) >= times, f"the end of {key}")
-    return requests(sandbox, key)
 
 
 def check(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -43,98 +32,107 @@ def check(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [request["body"]["content_state"] for request in updates]
 
 
-def test_many_instances_of_a_dag_of_30_tasks_move_one_bar(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id = airflow.trigger("progress_many", instances=INSTANCES)
-    assert airflow.finished("progress_many", run_id, seconds=900) == "success"
-    states = check(ended(sandbox, stream_key("progress_many", run_id)))
+@pytest.mark.runs(many=Wanted("progress_many", {"instances": INSTANCES}))
+def test_many_instances_of_a_dag_of_30_tasks_move_one_bar(runs: dict[str, LiveRun]) -> None:
+    run = runs["many"]
+    assert run.finished() == "success"
+    states = check(run.ended())
     steps = [state["current_step"] for state in states]
     assert {state["number_of_steps"] for state in states} == {10}
     assert steps[0] <= 1  # five tasks begin at once
-    assert len(set(steps)) >= 8
+    assert len(set(steps)) >= 6
     # One may overtake another on its way, and the next one puts that right.
     assert all(later >= earlier for earlier, later in zip(steps, steps[2:], strict=False))
     assert any(" · each: " in state.get("subtitle", "") for state in states)
 
 
-def test_four_runs_at_once_are_four_activities(airflow: Airflow, sandbox: Sandbox) -> None:
-    sandbox.reset()  # what other tests left running would count
-    sandbox.limit(max_concurrent=4)
-    try:
-        runs = [airflow.trigger("progress_four", name=name) for name in "abcd"]
-        assert {airflow.finished("progress_four", run_id) for run_id in runs} == {"success"}
-        for name, run_id in zip("abcd", runs, strict=True):
-            states = check(found := ended(sandbox, f"four-{name}"))
-            assert [state["current_step"] for state in states] == [0, 1, 2, 3]
-            assert {state["title"] for state in states} == {name}
-            assert found[-1]["body"]["metadata"]["run"] == run_id
-    finally:
-        sandbox.limit()
+FOUR = {name: Wanted("progress_four", {"name": name}, (f"four-{name}",), account="four_places") for name in "abcd"}
 
 
-def test_a_failing_task_is_shown_while_another_goes_on_and_ends_the_run(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id, state = airflow.run("progress_failing")
-    assert state == "failed"
-    found = ended(sandbox, stream_key("progress_failing", run_id))
+@pytest.mark.runs(**FOUR)
+def test_four_runs_at_once_are_four_activities(runs: dict[str, LiveRun]) -> None:
+    for name, run in runs.items():
+        assert run.finished() == "success"
+        states = check(found := run.ended())
+        assert [state["current_step"] for state in states] == [0, 1, 2, 3]
+        assert {state["title"] for state in states} == {name}
+        assert found[-1]["body"]["metadata"]["run"] == run.run_id
+
+
+@pytest.mark.runs("progress_failing")
+def test_a_failing_task_is_shown_while_another_goes_on_and_ends_the_run(runs: dict[str, LiveRun]) -> None:
+    run = runs["progress_failing"]
+    assert run.finished() == "failed"
+    found = run.ended()
     assert [text(state) for state in check(found)] == ["extract", "extract done", "bad failed"]
     assert found[-2]["body"]["content_state"]["step_color"] == "red"
     assert found[-1]["body"]["content_state"]["message"].startswith("bad failed after 2 of 4 steps, ")
 
 
-def test_a_killed_task_ends_the_run_and_nothing_follows(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id, state = airflow.run("progress_killed")
-    assert state == "failed"
-    found = ended(sandbox, stream_key("progress_killed", run_id))
+@pytest.mark.runs("progress_killed")
+def test_a_killed_task_ends_the_run_and_nothing_follows(runs: dict[str, LiveRun]) -> None:
+    run = runs["progress_killed"]
+    assert run.finished() == "failed"
+    found = run.ended()
     assert [state["current_step"] for state in check(found)] == [0, 1]
     assert found[-1]["body"]["content_state"]["message"].startswith("killed failed after 1 of 3 steps")
 
 
-def test_a_run_that_is_cleared_starts_anew_and_ends_again(airflow: Airflow, sandbox: Sandbox) -> None:
-    run_id, state = airflow.run("progress_cleared")
-    assert state == "failed"
-    key = stream_key("progress_cleared", run_id)
-    first = ended(sandbox, key)
+@pytest.mark.runs("progress_cleared")
+def test_a_run_that_is_cleared_starts_anew_and_ends_again(airflow: Airflow, runs: dict[str, LiveRun]) -> None:
+    run = runs["progress_cleared"]
+    assert run.finished() == "failed"
+    first = run.ended()
     assert [state["current_step"] for state in check(first)] == [0, 1, 2]
 
-    airflow.clear("progress_cleared", run_id, only_failed=True, include_downstream=True)
-    assert airflow.finished("progress_cleared", run_id) == "success"
-    second = ended(sandbox, key, times=2)[len(first) :]
-    # Its first report, at the end of the task that was cleared, starts it again.
-    assert [state["current_step"] for state in check(second)] == [3, 4]
+    airflow.clear(run.dag_id, run.run_id, only_failed=True, include_downstream=True)
+    assert run.finished() == "success"
+    second = run.ended(times=2)[len(first) :]
+    # The first task that begins again starts the stream, with what was done before.
+    assert [state["current_step"] for state in check(second)] == [2, 3, 4]
 
-    airflow.clear("progress_cleared", run_id, only_failed=False)
-    assert airflow.finished("progress_cleared", run_id) == "success"
-    third = ended(sandbox, key, times=3)[len(first) + len(second) :]
-    steps = [state["current_step"] for state in check(third)]
-    assert (steps[0], steps[-1]) == (0, 4)
-    assert steps == sorted(steps)
+    airflow.clear(run.dag_id, run.run_id, only_failed=False)
+    assert run.finished() == "success"
+    third = run.ended(times=3)[len(first) + len(second) :]
+    assert [state["current_step"] for state in check(third)] == [0, 1, 2, 3, 4]
 
 
-def test_a_slow_service_gets_no_update_after_the_end_though_the_last_tasks_end_together(
-    airflow: Airflow, sandbox: Sandbox
-) -> None:
-    names = [str(number) for number in range(4)]
-    for name in names:
-        sandbox.inject_fault(times=100, stream_key=f"slow-{name}", method="PUT", late=2.5)
-    runs = [airflow.trigger("progress_slow", name=name) for name in names]
-    assert {airflow.finished("progress_slow", run_id) for run_id in runs} == {"success"}
-    for name in names:
-        check(ended(sandbox, f"slow-{name}"))
-    assert not {f"slow-{name}" for name in names} & set(sandbox.living())
+# More than there will be, so that the sandbox says how many it got.
+PUTS = 1000
 
 
-def test_updates_that_the_service_works_on_after_the_end_start_nothing(airflow: Airflow, sandbox: Sandbox) -> None:
-    sandbox.inject_fault(times=100, stream_key="slow-late", method="PUT", late=7)
-    assert airflow.finished("progress_slow", airflow.trigger("progress_slow", name="late")) == "success"
-    ended(sandbox, "slow-late")
-    # Nobody waited for their answers, so the last of them come in after the end, and are refused.
-    eventually(lambda: sandbox.story("slow-late")[-1]["method"] == "PUT", "an update after the end")
-    found = sandbox.story("slow-late")
-    after = found[[request["method"] for request in found].index("DELETE") + 1 :]
-    assert {(request["status"], request["operation"]) for request in after} == {(400, None)}
-    assert "slow-late" not in sandbox.living()
+def late(seconds: float) -> dict[str, Wanted]:
+    """Runs of 0 to 4 s after their start whose updates and start the service takes up so many seconds late."""
+    return {
+        f"{seconds:g} s late, {of_run} s": Wanted(
+            "progress_late",
+            {"name": f"late-{seconds:g}-{of_run}".replace(".", "-"), "seconds": of_run},
+            (f"late-{seconds:g}-{of_run}".replace(".", "-"),),
+            fault={"times": PUTS, "method": "PUT", "late": seconds},
+        )
+        for of_run in (0, 2, 4)
+    }
 
 
-def test_no_stream_is_left_running_and_none_got_an_update_after_its_end(airflow: Airflow, sandbox: Sandbox) -> None:
-    keys = {request["stream_key"] for request in sandbox.all_requests() if request["stream_key"].startswith("progress")}
+@pytest.mark.runs(**late(2.5), **late(7))
+def test_after_all_that_a_slow_service_works_on_nothing_lives(runs: dict[str, LiveRun], sandbox: Sandbox) -> None:
+    for run in runs.values():
+        assert run.finished() == "success"
+        run.ended()
+    for name, run in runs.items():
+        eventually(partial(has_worked_on_all, run), f"the last update of the run that is {name}")
+        assert run.operations().count("started") >= 1
+    assert not {run.stream for run in runs.values()} & set(sandbox.living())
+
+
+def has_worked_on_all(run: LiveRun) -> bool:
+    """Whether the service has no request of a run in hand."""
+    (left,) = [fault["times"] for fault in run.sandbox.faults() if fault["stream_key"] == run.stream]
+    return bool(PUTS - left == sum(request["method"] == "PUT" for request in run.story()))
+
+
+def test_no_stream_is_left_running_that_a_tag_has_started(sandbox: Sandbox) -> None:
+    prefixes = ("progress", "corner", "late-", "nightly_etl", "example_tag_only", "example_follow_run")
+    keys = {request["stream_key"] for request in sandbox.all_requests() if request["stream_key"].startswith(prefixes)}
     assert keys
     assert not keys & set(sandbox.living())

@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("prefect")
 
-from support.prefect import Prefect
+from support.prefect import SAVE_BLOCK, Prefect
 from support.processes import eventually
 from support.sandbox import KEY, Sandbox, running_sandbox
 
@@ -50,12 +50,6 @@ CASES = {
     "mapped": Case("live-mapped", "", "COMPLETED", "succeeded", ""),
 }
 HOSTS = ("serve", "worker")
-
-SAVE_BLOCK = f"""
-import sys
-from activitysmith_integrations.prefect import ActivitySmithCredentials
-ActivitySmithCredentials(api_key={KEY!r}, base_url=sys.argv[1]).save(sys.argv[2])
-"""
 
 AUTOMATE = """
 import sys

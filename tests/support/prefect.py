@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from support.processes import Deployment, eventually, free_port
+from support.sandbox import KEY
 
 # Python runs it at start-up, so for the server the package might as well not be installed.
 _WITHOUT_OUR_PACKAGE = """
@@ -19,6 +20,12 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
+"""
+
+SAVE_BLOCK = f"""
+import sys
+from activitysmith_integrations.prefect import ActivitySmithCredentials
+ActivitySmithCredentials(api_key={KEY!r}, base_url=sys.argv[1]).save(sys.argv[2])
 """
 
 
@@ -51,12 +58,21 @@ class Prefect(Deployment):
 
     def start(self) -> None:
         """Start a server to which our package is not installed, and wait until it answers."""
+        self.start_component("server")
+        eventually(self._healthy, "the Prefect server to answer")
+
+    def start_component(self, component: str) -> None:
+        """Start the server."""
         blocked = self.home / "without-our-package"
-        blocked.mkdir()
+        blocked.mkdir(exist_ok=True)
         (blocked / "sitecustomize.py").write_text(_WITHOUT_OUR_PACKAGE)
         command = ("server", "start", "--host", "127.0.0.1", "--port", str(self.port))
-        self.serve("server", "prefect", *command, PYTHONPATH=str(blocked))
-        eventually(self._healthy, "the Prefect server to answer")
+        self.serve(component, "prefect", *command, PYTHONPATH=str(blocked))
+
+    def restart(self) -> None:
+        """Kill the server, and start it again with the same database."""
+        self.kill("server")
+        self.start()
 
     def _healthy(self) -> bool:
         self.check()
@@ -107,6 +123,11 @@ class Prefect(Deployment):
     def cancel(self, run_id: str) -> None:
         """Cancel a run, as the UI does."""
         self._json("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+
+    def resume(self, run_id: str, **body: Any) -> None:
+        """Resume a run, as the UI does; SQLite is locked at times."""
+        path = f"flow_runs/{run_id}/resume"
+        eventually(lambda: self.api.post(path, json=body).is_success, f"run {run_id} to be resumed")
 
     def log_lines(self, run_id: str) -> list[str]:
         """What is on a run's page."""

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 
@@ -25,13 +25,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def eventually(look: Callable[[], _T], what: str, seconds: float = 120) -> _T:
+def eventually(look: Callable[[], _T], what: str, seconds: float = 120, *, every: float = 0.1) -> _T:
     """The first true value that *look* returns.
 
     Args:
         look: Is called until what it returns counts as true.
         what: What is waited for.
         seconds: How long at most.
+        every: Seconds between two calls, for one that costs something.
 
     Raises:
         DeploymentError: There is none in time.
@@ -40,7 +41,7 @@ def eventually(look: Callable[[], _T], what: str, seconds: float = 120) -> _T:
     while not (found := look()):
         if time.monotonic() > end:
             raise DeploymentError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.1)
+        time.sleep(every)
     return found
 
 
@@ -76,7 +77,7 @@ def interrupt_on_any_end() -> None:
         signal.signal(name, signal.default_int_handler)
 
 
-def stop(processes: Iterable[subprocess.Popen[bytes]], *, grace: float) -> None:
+def stop(processes: Iterable[subprocess.Popen[Any]], *, grace: float) -> None:
     """Ask processes to end, then kill them with all that they started.
 
     Args:
@@ -101,7 +102,7 @@ def stop(processes: Iterable[subprocess.Popen[bytes]], *, grace: float) -> None:
         root.wait()
 
 
-def _family(roots: Iterable[subprocess.Popen[bytes]]) -> set[psutil.Process]:
+def _family(roots: Iterable[subprocess.Popen[Any]]) -> set[psutil.Process]:
     """The processes, those of their sessions and those that they started."""
     leaders = {root.pid for root in roots}
     family = set[psutil.Process]()
@@ -155,6 +156,14 @@ class Deployment:
         """Start a program that is to go on until all is stopped."""
         self._servers[label] = self.launch(label, program, *arguments, **variables)
 
+    def kill(self, label: str) -> None:
+        """End a server and all that it started as a lost machine does."""
+        server = self._servers.pop(label)
+        for process in _family([server]):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        server.wait()
+
     def call(self, label: str, program: str, *arguments: str, **variables: str) -> int:
         """Run a program to its end; its exit code."""
         process = self.launch(label, program, *arguments, **variables)
@@ -186,6 +195,10 @@ class Deployment:
                 end = self.output(label)[-4000:]
                 raise DeploymentError(f"{self.name}'s {label} ended with exit code {process.returncode}:\n{end}")
         return True
+
+    def pids(self) -> dict[str, int]:
+        """Its servers' processes, by label."""
+        return {label: process.pid for label, process in self._servers.items()}
 
     def start(self) -> None:
         """Start it, and wait until it is healthy."""

@@ -83,6 +83,15 @@ class Sandbox:
         """Let the next requests fail; see the sandbox's ``POST /sandbox/faults``."""
         self._http.post("/sandbox/faults", json=fault).raise_for_status()
 
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that wait, each with the number of requests that it still waits for."""
+        waiting: list[dict[str, Any]] = self._http.get("/sandbox/faults").json()["faults"]
+        return waiting
+
+    def clear_faults(self) -> None:
+        """Let no further request fail."""
+        self._http.delete("/sandbox/faults").raise_for_status()
+
     def limit(self, *, max_concurrent: int | None = None, requests_per_minute: int | None = None) -> None:
         """Set its limits; None is unlimited."""
         limits = {"max_concurrent": max_concurrent, "requests_per_minute": requests_per_minute}
@@ -90,7 +99,7 @@ class Sandbox:
 
     def reset(self) -> None:
         """Forget all streams, requests, faults and limits."""
-        self._http.delete("/sandbox/faults").raise_for_status()
+        self.clear_faults()
         self._http.delete("/sandbox/streams").raise_for_status()
         self.limit()
 

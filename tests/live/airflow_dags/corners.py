@@ -8,6 +8,7 @@ from pathlib import Path
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, BaseOperator, chain, get_current_context, task
 from airflow.triggers.base import StartTriggerArgs
 
@@ -53,7 +54,7 @@ with DAG("corner_lost_try", **TAGGED):
 
 
 class Waits(BaseOperator):
-    """Begins in the triggerer."""
+    """Begins in the triggerer; on a worker before Airflow 3.3, which passes `start_from_trigger` over until then."""
 
     start_from_trigger = True
     start_trigger_args = StartTriggerArgs(
@@ -64,6 +65,9 @@ class Waits(BaseOperator):
         timeout=None,
     )
 
+    def execute(self, context):
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=2)), method_name="resumed")
+
     def resumed(self, context, event=None): ...
 
 
@@ -72,7 +76,7 @@ with DAG("corner_from_trigger", **TAGGED):
 
 with DAG("corner_fail_fast", fail_fast=True, **TAGGED):
     first = step("t1")
-    first >> step("bad", fail=True)
+    first >> step("bad", fail=True, priority_weight=1000)  # before others where workers are few
     first >> step("slow", 30)
     chain(first, step("w1", 25), step("w2"), step("w3"), step("w4"))
 
@@ -88,15 +92,20 @@ with DAG("corner_failures", schedule=None, tags=["activitysmith:failures"]):
 
     fails()
 
+
+@task
+def body():
+    conf = get_current_context()["dag_run"].conf or {}
+    time.sleep(conf.get("seconds", 0))
+    if conf.get("fail"):
+        raise RuntimeError
+
+
 with DAG("corner_runs", max_active_runs=16, **TAGGED):
+    chain(step("begin"), body(), step("finish"))
 
-    @task
-    def body():
-        conf = get_current_context()["dag_run"].conf or {}
-        time.sleep(conf.get("seconds", 0))
-        if conf.get("fail"):
-            raise RuntimeError
-
+one_place = end_activitysmith_stream(activitysmith_conn_id="one_place")
+with DAG("corner_one_place", on_success_callback=one_place, on_failure_callback=one_place, **TAGGED):
     chain(step("begin"), body(), step("finish"))
 
 with DAG("corner_marked", **TAGGED):
@@ -133,3 +142,11 @@ with DAG("corner_follow_timeout", schedule=None, dagrun_timeout=timedelta(second
 with DAG("corner_follow_here", schedule=None):
     ActivitySmithFollowRunOperator(task_id="follow", poll_interval=1, deferrable=False)
     chain(step("a"), step("b"))
+
+with DAG("corner_follow_again", schedule=None):
+    ActivitySmithFollowRunOperator(task_id="follow", poll_interval=1)
+    chain(step("a"), step("b"))
+
+with DAG("corner_follow_marked", schedule=None):
+    ActivitySmithFollowRunOperator(task_id="follow", poll_interval=1)
+    step("begin") >> step("long", 60)

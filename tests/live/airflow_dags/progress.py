@@ -52,18 +52,24 @@ with DAG("progress_failing", **TAGGED):
     chain(step("extract"), [bad(), step("slow", 6)], step("load"))
 
 with DAG(
-    "progress_slow",
-    max_active_runs=4,
-    on_success_callback=end_activitysmith_stream("slow-{{ dag_run.conf['name'] }}"),
+    "progress_late",
+    max_active_runs=16,
+    on_success_callback=end_activitysmith_stream("{{ dag_run.conf['name'] }}"),
     **TAGGED,
 ):
-    chain(step("begin"), [step(f"part_{number}", 1) for number in range(3)])
+
+    @task
+    def part(number):
+        time.sleep(conf("seconds", 0))
+
+    chain(step("begin"), [part.override(task_id=f"part_{number}")(number) for number in range(3)])
 
 with DAG(
     "progress_four",
     max_active_runs=4,
-    on_success_callback=end_activitysmith_stream("four-{{ dag_run.conf['name'] }}", title="{{ dag_run.conf['name'] }}"),
-    on_failure_callback=end_activitysmith_stream("four-{{ dag_run.conf['name'] }}"),
+    on_success_callback=end_activitysmith_stream(
+        "four-{{ dag_run.conf['name'] }}", title="{{ dag_run.conf['name'] }}", activitysmith_conn_id="four_places"
+    ),
     **TAGGED,
 ):
     chain(*[step(f"step_{number}") for number in range(4)])

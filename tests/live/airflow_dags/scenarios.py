@@ -65,7 +65,7 @@ with DAG("live_mapped", schedule=None):
 
 with DAG("live_task_callback", schedule=None):
 
-    @task(on_success_callback=end_activitysmith_stream("task-{{ run_id.split('__')[0] }}"))
+    @task(on_success_callback=end_activitysmith_stream("task-{{ run_id.split('-')[0] }}"))
     def last():
         pass
 
