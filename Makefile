@@ -43,6 +43,11 @@ docs-serve: $(BIN)/nox ## the documentation at http://127.0.0.1:8000, as it is w
 
 bench: ## what it costs, side by side with what people would use otherwise
 bench-live: ## what showing a run from start to end costs the engines (a quarter of an hour)
+bench-prefect-follow: ## what following a run costs Prefect; with T="--runs 200" what a serve process holds after them
+test-airflow-examples: ## Airflow's own example DAGs, tagged and run, as a table
+follow-run: ## the operator that follows a run, through bad minutes, as a table
+test-chaos: ## what is shown of runs while processes are killed, the database restarts and the service fails (an hour)
+soak: ## an hour of runs at the service's limit: what the long-lived processes have then
 scale: ## hundreds of runs on Celery and Prefect workers under the service's limit: nothing is lost (half an hour)
 constraints: ## resolve the newest versions that the environments may have
 release: ## check what a release has to have

@@ -1,5 +1,6 @@
-"""Tests never answer for other sources than the ones that are here."""
+"""Tests never answer for other sources than the ones that are here, and Ctrl-C works in what they start."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 import activitysmith_integrations
 
 _SOURCES = Path(__file__).resolve().parent.parent / "activitysmith_integrations"
+
+# A shell has what it runs in the background ignore Ctrl-C, with all that is started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart() -> None:

@@ -30,7 +30,7 @@ RULES = {
     ".core.suggest": {".core.errors"},
     ".core.config": {"certifi", "httpx", "pydantic", ".core.errors", ".core.keys"},
     ".core.models": set(),
-    ".core.models.*": {"pydantic", "pydantic_core", ".core.errors", ".core.models.*", ".core.suggest"},
+    ".core.models.*": {"pydantic", "pydantic_core", ".core.errors", ".core.forks", ".core.models.*", ".core.suggest"},
     ".core.wire": {
         "",
         "pydantic",
@@ -41,7 +41,9 @@ RULES = {
         ".core.models.responses",
         ".core.retry",
     },
-    ".core.network": {"httpcore"},
+    ".core.forks": set(),
+    ".core.threads": set(),
+    ".core.network": {"httpcore", ".core.threads"},
     ".core.transport": {"httpcore", ".core.config", ".core.errors", ".core.network", ".core.wire"},
     ".core.given_client": {"httpx", ".core.errors", ".core.retry", ".core.wire"},
     ".core.client": {
@@ -64,12 +66,12 @@ RULES = {
     ".airflow": set(),
     ".airflow.provider_info": set(),
     # Loaded by triggerers, which have it.
-    ".airflow.triggers": {"airflow", "airflow.*", ".core", ".core.*", ".airflow.*", "asgiref.sync"},
-    ".airflow.*": {"airflow", "airflow.*", ".core", ".core.*", ".airflow.*", "httpx", "jinja2", "pydantic"},
-    ".prefect": {".prefect.*"},
+    ".airflow.triggers": {"airflow", "airflow.*", ".core", ".core.*", ".airflow", ".airflow.*", "asgiref.sync"},
+    ".airflow.*": {"airflow", "airflow.*", ".core", ".core.*", ".airflow", ".airflow.*", "httpx", "jinja2", "pydantic"},
+    ".prefect": {".prefect.*", "prefect"},
     ".prefect.*": {"prefect", "prefect.*", ".core", ".core.*", ".prefect.*", "httpx", "pydantic"},
     ".sandbox": set(),
-    ".sandbox.*": {"starlette.*", "uvicorn", "uvicorn.*", "pydantic", ".core", ".core.*", ".sandbox.*"},
+    ".sandbox.*": {"starlette.*", "uvicorn", "uvicorn.*", "pydantic", ".core", ".core.*", ".sandbox", ".sandbox.*"},
 }
 # What may be imported inside functions, too.
 DEFERRED = {".airflow.hooks": {"asgiref.sync"}}

@@ -3,6 +3,8 @@
 Each ``type: ignore`` is a wrong call; mypy speaks up if it finds nothing wrong there.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import assert_type
 
 import httpx
@@ -29,6 +31,7 @@ from activitysmith_integrations.core import (
     StreamRequest,
     StreamResponse,
     ValueState,
+    WebhookAction,
     stream_key,
 )
 from activitysmith_integrations.core.models.requests import EndStreamMembers
@@ -46,6 +49,14 @@ def right(client: ActivitySmithClient) -> None:
     client.end_stream("nightly", content_state=MetricsState(title="t", metrics=[Metric(label="CPU", value=7)]))
     client.end_stream("nightly", action=OpenURLAction(title="Open", url="https://example.com"), tags=("a",))
     client.end_stream("nightly", metadata={"rows": 7, "ok": True})
+    figures = ({"label": "CPU", "value": 7}, Metric(label="Rows", value="7 M"))
+    client.end_stream("nightly", content_state=MetricsState(title="t", metrics=figures, icon={"symbol": "bolt"}))
+    bar = SegmentedProgressState(title="t", step_colors=("green", "red"), badge=MappingProxyType({"title": "new"}))
+    client.stream(
+        "nightly", content_state=bar, action={"title": "Open", "type": "open_url", "url": "https://x.example"}
+    )
+    body: Mapping[str, object] = {"run": 7}
+    client.stream("nightly", content_state=bar, action=WebhookAction(title="Retry", url="https://x.example", body=body))
     members: EndStreamMembers = {"tags": ["a"], "content_state": SegmentedProgressState(title="t", number_of_steps=3)}
     client.end_stream("nightly", **members)
     assert_type(client.base_url, str)
@@ -111,6 +122,9 @@ def wrong(client: ActivitySmithClient, asynchronous: AsyncActivitySmithClient) -
     AlertState(title="t")  # type: ignore[call-arg]
     AlertState(title="t", message="m", color="pink")  # type: ignore[arg-type]
     ProgressState(title="t", percentage="50")  # type: ignore[arg-type]
+    MetricsState(title="t", metrics="CPU")  # type: ignore[arg-type]
+    MetricsState(title="t", metrics=[7])  # type: ignore[list-item]
+    ProgressState(title="t", icon="bolt")  # type: ignore[arg-type]
     ValueState(title="t", valeu=1)  # type: ignore[call-arg]
     RunOutcome("nightly", "over")  # type: ignore[arg-type]
     RetryPolicy(max_retries="4")  # type: ignore[arg-type]

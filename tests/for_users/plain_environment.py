@@ -5,15 +5,21 @@
 
 import importlib
 import pkgutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from importlib.util import find_spec
+from pathlib import Path
 
-PACKAGE = "activitysmith_integrations"
-# What a package needs, and the module that people would try first. Core needs nothing but the dependencies.
+DISTRIBUTION, PACKAGE = "activitysmith-integrations", "activitysmith_integrations"
+# What a package needs, and what people import first. The core needs nothing but the dependencies.
 NEEDS = {"airflow": "airflow", "prefect": "prefect", "sandbox": "starlette"}
-FIRST = {"airflow": "operators", "prefect": "hooks", "sandbox": "app"}
+FIRST = {
+    "airflow": ("airflow.hooks", "airflow.notifications", "airflow.operators", "airflow.retries", "airflow.triggers"),
+    "prefect": ("prefect", "prefect.hooks"),
+    "sandbox": ("sandbox.app", "sandbox.server"),
+}
 
 
 def modules(package: str) -> Iterator[str]:
@@ -25,7 +31,7 @@ def modules(package: str) -> Iterator[str]:
 
 def problems(extras: set[str]) -> Iterator[str]:
     """What is not as it should be with these extras."""
-    if set(distribution("activitysmith-integrations").metadata.get_all("Provides-Extra") or ()) != set(NEEDS):
+    if set(distribution(DISTRIBUTION).metadata.get_all("Provides-Extra") or ()) != set(NEEDS):
         yield f"the package's extras are not {', '.join(NEEDS)}"
     for tool in ("hypothesis", "mypy", "pytest"):
         if find_spec(tool):
@@ -34,21 +40,44 @@ def problems(extras: set[str]) -> Iterator[str]:
         if not find_spec(NEEDS[extra]):
             yield f"the extra {extra} does not bring {NEEDS[extra]}"
     for package in ("core", *NEEDS):
-        needs = NEEDS.get(package)
-        if needs is None or find_spec(needs):
+        if package == "core" or find_spec(NEEDS[package]):
             for module in modules(package):
                 importlib.import_module(module)
-        elif not _is_missed(package, needs):
-            yield f"{PACKAGE}.{package} does not say that {needs} is missing"
+        else:
+            for module in FIRST[package]:
+                yield from problems_without(f"{PACKAGE}.{module}", package)
+    yield from problems_of_the_command(serves=find_spec("starlette") is not None and find_spec("uvicorn") is not None)
 
 
-def _is_missed(package: str, needs: str) -> bool:
-    """Whether Python's own words say what is missing."""
+def problems_without(module: str, extra: str) -> Iterator[str]:
+    """What is wrong with the error that people get who import a module without its extra."""
     try:
-        importlib.import_module(f"{PACKAGE}.{package}.{FIRST[package]}")
-    except ModuleNotFoundError as error:
-        return (error.name or "").partition(".")[0] == needs
-    return False
+        importlib.import_module(module)
+    except ImportError as error:
+        if install(extra) not in str(error):
+            yield f"import {module} does not say what to install: {error!r}"
+    else:
+        yield f"import {module} works without the extra {extra}"
+
+
+def problems_of_the_command(*, serves: bool) -> Iterator[str]:
+    """What is wrong with ``activitysmith-sandbox``, which draws a state without its extra, too."""
+    program = str(Path(sys.executable).with_name("activitysmith-sandbox"))
+    state = '{"title": "Load", "type": "progress", "percentage": 40}'
+    drawn = subprocess.run([program, "preview"], input=state, capture_output=True, text=True)
+    if not drawn.stdout.startswith("<svg"):
+        yield f"activitysmith-sandbox preview draws nothing: {drawn.stdout}{drawn.stderr}"
+    wanted = "ActivitySmith sandbox: http://127.0.0.1:" if serves else install("sandbox")
+    with subprocess.Popen([program, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as one:
+        first = one.stdout.readline() if one.stdout else ""
+        one.terminate()
+    if wanted not in first:
+        yield f"activitysmith-sandbox does not print {wanted!r}, but {first!r}"
+
+
+def install(extra: str) -> str:
+    """The command that people are told to run."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 if __name__ == "__main__":
