@@ -46,7 +46,8 @@ class ActivitySmithFollowRunOperator(Operator):
     elsewhere when a triggerer dies.
 
     It is a teardown that never fails a run, which ``fail_fast`` does not skip, and the run ends a few seconds after its
-    last other task; longer only while the service cannot be reached for the end, *patience* seconds at most.
+    last other task; longer only while the service cannot be reached for the end or refuses it for now (a rate limit, no
+    free place), *patience* seconds at most.
 
     How the end looks is said with the options of :class:`~activitysmith_integrations.core.EndOptions`, all but
     ``include_error``; ``title``, ``tags`` and ``metadata`` count before as well. They, the stream and the connection
@@ -226,8 +227,8 @@ def _perform(step: Step, run: FollowedRun, client: ActivitySmithClient) -> Any:
             return states_of(run)
         case follow_steps.LookAtRun():
             return state_of(run)
-        case follow_steps.Send(request, seconds):
-            return client.with_retry(patient_retry(seconds)).send(run.stream_key, request)
+        case follow_steps.Send(request):
+            return client.with_retry(patient_retry(follow_steps.CALL_SECONDS)).send(run.stream_key, request)
         case follow_steps.SendEnd(end, seconds):
             deadline = time.monotonic() + seconds
             return end_stream(client, run.stream_key, end, deadline=deadline, tries_again=True)

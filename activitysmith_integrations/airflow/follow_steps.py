@@ -20,7 +20,9 @@ from activitysmith_integrations.core.runs.ending import End, EndResult, missing_
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
 from activitysmith_integrations.core.runs.outcome import Result
 
-_CALL_SECONDS = 10.0
+CALL_SECONDS = 10.0
+"""How long a call may repeat itself, before the states are looked at again."""
+
 _SECONDS_BETWEEN_ENDS, _LONGEST_BETWEEN_ENDS = 5.0, 60.0
 _RESULTS: dict[str, Result] = {"success": "succeeded", "failed": "failed"}
 
@@ -37,15 +39,13 @@ class LookAtRun:
 
 @dataclass(frozen=True)
 class Send:
-    """Start or update the stream.
+    """Start or update the stream, within :data:`CALL_SECONDS`.
 
     Args:
         request: The request.
-        seconds: How long it may repeat itself, before the states are looked at again.
     """
 
     request: StreamRequest
-    seconds: float = _CALL_SECONDS
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SendEnd:
     """
 
     end: End
-    seconds: float = _CALL_SECONDS
+    seconds: float = CALL_SECONDS
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,8 @@ def follow(follower: RunFollower, poll_interval: float, patience: float, log: An
         attempts += 1
         result: EndResult = yield SendEnd(end)
         log.log(*line_of_end(key, end, result))
+        if result.start is not None:  # with it the banner has sounded
+            end = end.again()
         seconds = seconds_to_wait(result, give_up_at - time.monotonic(), attempts, random.random())
         if seconds is None:
             return result

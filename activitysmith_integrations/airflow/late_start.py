@@ -8,7 +8,6 @@ waits for that within its own time; whatever the order, one of the two ends it.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activitysmith_integrations.airflow.callbacks import Callback, own_end, say
@@ -62,7 +61,7 @@ def end_if_over(
     outcome = outcome_of(ended)
     if outcome is None:
         return
-    end = _again(end_for(end_notifier_of(ended), ended, outcome))
+    end = end_for(end_notifier_of(ended), ended, outcome).again()
     deadline = time.monotonic() + (DEFAULT_PATIENCE if may_come else _SECONDS)
     result = end_stream(client, stream_key, end, deadline=deadline)
     if may_come and not has_ended(result):
@@ -89,20 +88,13 @@ def end_once_started(client: ActivitySmithClient, stream_key: str, end: End, dea
     """
     from activitysmith_integrations.core.runs.ending import end_stream
 
-    again = _again(end)
+    again = end.again()
     while time.monotonic() + _PAUSE < deadline:
         time.sleep(_PAUSE)
         result = end_stream(client, stream_key, again, deadline=deadline)
         if has_ended(result):
             return result
     return None
-
-
-def _again(end: End) -> End:
-    """An end whose banner was sounded already."""
-    from activitysmith_integrations.core.runs.picture import without_banner
-
-    return replace(end, request=without_banner(end.request), starts_unseen=False)
 
 
 def end_notifier_of(run: Run) -> ActivitySmithEndStreamNotifier:

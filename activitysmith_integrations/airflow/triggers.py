@@ -93,8 +93,8 @@ async def _perform(step: Step, run: FollowedRun, client: AsyncActivitySmithClien
             return await sync_to_async(states_of)(run)
         case follow_steps.LookAtRun():
             return await sync_to_async(state_of)(run)
-        case follow_steps.Send(request, seconds):
-            return await client.with_retry(patient_retry(seconds)).send(run.stream_key, request)
+        case follow_steps.Send(request):
+            return await client.with_retry(patient_retry(follow_steps.CALL_SECONDS)).send(run.stream_key, request)
         case follow_steps.SendEnd(end, seconds):
             deadline = time.monotonic() + seconds
             ending = async_end_stream(client, run.stream_key, end, deadline=deadline, tries_again=True)

@@ -1,7 +1,7 @@
 """How the stream of a run is ended, whoever ends it: a hook, or the exit of the process.
 
-A PUT that arrives after the DELETE would start an activity that nobody ends. So the end waits for an update on its way,
-though for no more than half of its time; where that update arrives later after all, the stream is ended once more.
+A start that arrives after the DELETE would start an activity that nobody ends. So the end waits for one on its way,
+though for no more than half of its time; where it arrives later after all, the stream is ended once more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from activitysmith_integrations.core.client import ActivitySmithClient
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default, end_stream
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
 from activitysmith_integrations.core.runs.outcome import RunOutcome
-from activitysmith_integrations.core.runs.picture import without_banner
 from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
 from activitysmith_integrations.prefect.follower import Follower
@@ -53,12 +52,12 @@ def end_run(
     if follower and not end.is_needed(was_never_shown=follower.was_never_shown):
         follower.close()
         return line_of_unshown_end(key)
-    update_on_its_way = follower is not None and follower.is_sending
+    start_on_its_way = follower is not None and follower.is_starting
     client = follower.client if follower else None
     with client or asyncio.run(resolve(settings.account)).get_client() as client:
         deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
         line = line_of_end(key, end, end_stream(client, key, end, deadline=deadline))
-    if follower and update_on_its_way:
+    if follower and start_on_its_way:
         # No daemon: the process waits for it, 5 s at most and the time of an end.
         again = BackgroundThread(partial(_end_again, key, end, follower, client), "activitysmith-end", daemon=False)
         with suppress(RuntimeError):  # the process exits, or the machine has no thread to give
@@ -67,11 +66,10 @@ def end_run(
 
 
 def _end_again(key: str, end: End, follower: Follower, client: ActivitySmithClient) -> None:
-    """End a stream whose last update may have arrived after its end."""
+    """End a stream whose start may have arrived after its end."""
     follower.wait_for_update()
-    again = End(end.result, without_banner(end.request), starts_unseen=False)
     with client:
-        end_stream(client, key, again, deadline=time.monotonic() + follower.settings.patience / 2)
+        end_stream(client, key, end.again(), deadline=time.monotonic() + follower.settings.patience / 2)
 
 
 def log_to_page(subject: Subject, run: FlowRun | TaskRun, level: int, line: str) -> None:

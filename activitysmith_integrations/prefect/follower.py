@@ -85,7 +85,7 @@ class Follower:
             shown_title(outcome, settings.options), total=settings.total, unit="task", label=outcome.label
         )
         self._is_failure = False
-        self._least_failed = 0
+        self._least_failed = self._open_tasks = 0
         self._stop_until = 0.0
         self._is_leaving = False
         self.client: ActivitySmithClient | None = None
@@ -113,28 +113,30 @@ class Follower:
 
         It is not where an earlier process may have started it, or where the start is still on its way.
         """
-        if self._may_run_already or self.is_sending:
+        if self._may_run_already or self.is_starting:
             return False
         return self._sender is None or self._sender.was_never_shown
 
     @property
-    def is_sending(self) -> bool:
-        """Whether an update is still on its way, which :meth:`stop` had no time to wait for."""
-        return self._sender is not None and self._sender.is_sending
+    def is_starting(self) -> bool:
+        """Whether a start is still on its way, which :meth:`stop` had no time to wait for."""
+        return self._sender is not None and self._sender.is_starting
 
-    def stop(self, outcome: RunOutcome) -> RunOutcome:
+    def stop(self, outcome: RunOutcome, *, open_tasks: int = 0) -> RunOutcome:
         """Wait for the update on its way and the last counts; no other update goes out.
 
         It takes 5 s at most, and half of the hook's patience, so that the end has the other half.
 
         Args:
             outcome: How the run ended.
+            open_tasks: How many of its task runs cannot be over by then, such as the one that ends the stream.
 
         Returns:
             The same with its steps, as far as they are known. A task that failed is not done.
         """
         self._stop_until = time.monotonic() + min(_STOP_SECONDS, seconds_for_calls(self.settings.patience) / 2)
         self._is_failure = outcome.result not in ("succeeded", "cancelled")
+        self._open_tasks = open_tasks
         self._least_failed = int(outcome.failed_step is not None)
         self.is_stopped = True
         self._stopping.set()
@@ -188,7 +190,11 @@ class Follower:
                 self._look_until_stopped(api, sender)
                 if not self._is_leaving and (self._is_failure or not sender.paused_for):
                     self._watch.settle(
-                        api, total=self.settings.total, failed=self._least_failed, deadline=self._stop_until
+                        api,
+                        total=self.settings.total,
+                        failed=self._least_failed,
+                        open_tasks=self._open_tasks,
+                        deadline=self._stop_until,
                     )
         self._stopping.wait()
         if self._is_leaving:

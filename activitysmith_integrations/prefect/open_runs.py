@@ -58,8 +58,13 @@ def begin(run_id: UUID, make: Callable[[], Follower]) -> None:
             del _open.followers[run_id]
             known.close()
         follower = make()
-        follower.start()  # where the machine has no thread to give, the run's end goes out without a follower
+        # Before it starts: a Ctrl-C right after that leaves nothing that nobody stops.
         _open.followers[run_id] = follower
+        try:
+            follower.start()
+        except RuntimeError:  # the machine has no thread to give; the run's end goes out without a follower
+            del _open.followers[run_id]
+            raise
 
 
 def take(run_id: UUID) -> Follower | None:

@@ -34,7 +34,7 @@ _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def seconds_between_looks(age: float, runs: int = 1) -> float:
-    """How long to wait before the next look at a run: a process asks twice a second at most, whatever runs it has.
+    """How long to wait before the next look at a run: a process looks twice a second at most, whatever runs it has.
 
     Args:
         age: Seconds since it was first looked at.
@@ -159,21 +159,25 @@ class RunWatch:
         self.name = run.name
         return run
 
-    def settle(self, api: SyncPrefectClient, *, total: int | None, failed: int, deadline: float) -> None:
+    def settle(
+        self, api: SyncPrefectClient, *, total: int | None, failed: int, open_tasks: int, deadline: float
+    ) -> None:
         """Ask until the API knows of all tasks of the run, which is over.
 
         Args:
             api: The client.
             total: How many there are, None where that is not known.
             failed: How many have failed at least, as this process knows.
+            open_tasks: How many cannot be over, as this process knows.
             deadline: The moment on ``time.monotonic()``'s clock at which to give up.
         """
         began = time.monotonic()
         pause, longest_pause = _SECONDS_BETWEEN_LAST_LOOKS
         while True:
             self.look(api)
+            counts = self.counts or TaskCounts()
             self._are_final = are_final(
-                self.counts or TaskCounts(),
+                replace(counts, unfinished=max(0, counts.unfinished - open_tasks)),
                 total,
                 failed=failed,
                 unchanged_for=time.monotonic() - max(began, self._changed_at),

@@ -101,7 +101,7 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     follower = open_runs.find(flow_run_id(), key)
     if follower is None:
         return key, build_end(outcome, options), False
-    end = build_end(follower.stop(outcome), options)
+    end = build_end(follower.stop(outcome, open_tasks=int(task_run.id is not None)), options)
     follower.wait_for_update()
     return key, end, not end.is_needed(was_never_shown=follower.was_never_shown)
 

@@ -1,15 +1,18 @@
 """What the task that follows a run sends."""
 
 import json
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from airflow_rules.dags import dag
 
+from activitysmith_integrations.airflow import follow_steps
 from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
 from activitysmith_integrations.airflow.task_states import Tasks
 from activitysmith_integrations.core import BadRequestError, RateLimitError, StreamResponse
+from activitysmith_integrations.core.runs.ending import EndResult
 
 MAPPED = {"is_mapped": True}
 
@@ -162,3 +165,18 @@ def test_it_ends_with_what_happened(run: FollowedRun, states: dict[str, str], ma
     assert end.result == result
     assert text in (state.get("message") or state["subtitle"])
     assert state["title"] == "Nightly"
+
+
+def test_the_banner_of_a_failure_sounds_once_however_often_its_end_is_tried() -> None:
+    """The run was never shown: its end starts the stream, and is then refused."""
+    steps = follow_steps.follow(RunFollower(followed()), 5.0, 600.0, logging.getLogger("test"))
+    assert next(steps) == follow_steps.LookAtTasks()
+    assert steps.send({"a": "success", "b": "failed", "c": "upstream_failed"}) == follow_steps.LookAtRun()
+    first = steps.send("failed")
+    refused = EndResult(error=RateLimitError(429, retry_after=1.0), was_unknown=True, start=answer("started"))
+    assert isinstance(steps.send(refused), follow_steps.Wait)
+    again = steps.send(None)
+    assert isinstance(first, follow_steps.SendEnd)
+    assert isinstance(again, follow_steps.SendEnd)
+    assert [step.end.request.alert is None for step in (first, again)] == [False, True]
+    assert [step.end.starts_unseen for step in (first, again)] == [True, False]

@@ -640,7 +640,7 @@ def test_a_client_of_the_other_kind_is_named(kind: Any, wire: Wire) -> None:
         kind("nightly", client=other)
 
 
-def test_whoever_has_no_time_stops_the_sender_while_an_update_is_on_its_way(wire: Wire) -> None:
+def test_whoever_has_no_time_stops_the_sender_while_its_start_is_on_its_way(wire: Wire) -> None:
     go_on = threading.Event()
 
     def hold(request: httpx.Request) -> None:
@@ -651,9 +651,9 @@ def test_whoever_has_no_time_stops_the_sender_while_an_update_is_on_its_way(wire
     sender.start()
     wire.next()
     sender.update(lambda progress: progress.advanced(None))
-    stopped = [(sender.stop(0.01), sender.is_sending)]
+    stopped = [(sender.stop(0.01), sender.is_starting)]
     go_on.set()
-    stopped.append((sender.stop(), sender.is_sending))
+    stopped.append((sender.stop(), sender.is_starting))
     at_first = Progress.begin("Nightly", 3)
     assert stopped == [(at_first, True), (at_first.advanced(None), False)]
     assert wire.methods == ["PUT"]

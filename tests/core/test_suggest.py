@@ -56,10 +56,23 @@ def test_an_option_of_a_live_activity_may_mean_one_of_its_parameters(name: str, 
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("action.url", "x"), ("tags.1", "b"), ("tags.2", None), ("tags.b", None), ("action.url.x", None), ("title", None)],
+    [
+        ("action.type", "x"),
+        ("tags.1", "b"),
+        ("tags.2", None),
+        ("tags.b", None),
+        ("action.type.x", None),
+        ("title", None),
+    ],
 )
 def test_a_member_is_found_by_its_path(path: str, value: object) -> None:
-    assert value_at({"action": {"url": "x"}, "tags": ("a", "b")}, path) == value
+    assert value_at({"action": {"type": "x"}, "tags": ("a", "b")}, path) == value
+
+
+@pytest.mark.parametrize("path", ["action.url", "action.body.token", "metadata.token"])
+def test_what_may_be_secret_is_not_found(path: str) -> None:
+    hidden = {"action": {"url": "secret", "body": {"token": "secret"}}, "metadata": {"token": "secret"}}
+    assert value_at(hidden, path) is None
 
 
 class _Unshowable:

@@ -301,6 +301,45 @@ def test_a_thread_leaves_the_signal_alone() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+LEFT_ELSEWHERE = """
+import threading
+import time
+from activitysmith_integrations.core import LiveActivity
+block = LiveActivity("term")
+block.__enter__()
+leaving = threading.Thread(target=block.__exit__, args=(None, None, None))
+leaving.start()
+leaving.join()
+print("ready", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+
+
+def test_a_process_whose_block_was_left_in_another_thread_ends_as_python_does() -> None:
+    assert terminate(LEFT_ELSEWHERE) == (-signal.SIGTERM, "", {"term": "succeeded"})
+
+
+def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_whom_it_belongs() -> None:
+    termination, received = Termination(), []
+    termination.start()
+
+    def leave() -> None:
+        with termination.leaving(None):
+            pass
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    leaving.join()
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
+    try:
+        Termination.request_all(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert received == [signal.SIGUSR1]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_a_forked_child_ends_as_python_does() -> None:
     termination = Termination()
     termination.start()

@@ -64,6 +64,10 @@ class End:
         """
         return self.is_failure or not was_never_shown
 
+    def again(self) -> "End":
+        """The same once its banner has sounded: without it, and starting nothing."""
+        return replace(self, request=without_banner(self.request), starts_unseen=False)
+
 
 @dataclass(frozen=True)
 class EndResult:

@@ -1,6 +1,6 @@
 """Sends how far the work is: in order, one request at a time, in the background.
 
-A PUT that arrives after the DELETE could start a new activity that nobody ends. So one worker sends all updates of a
+A start that arrives after the DELETE would start a new activity that nobody ends. So one worker sends all updates of a
 stream, and whoever ends the stream stops the worker first. That takes no longer than an update may take. An update
 names no type, so that one on which a slow service works later still starts nothing.
 
@@ -150,7 +150,7 @@ class UpdateSender(_Sender):
         """Wait for the update on its way, 5 s at most; no other one goes out.
 
         Args:
-            seconds: How long to wait, if not 5 s. The update may then still be on its way, see :attr:`is_sending`.
+            seconds: How long to wait, if not 5 s. A start may then still be on its way, see :attr:`is_starting`.
 
         Returns:
             How far the work is.
@@ -163,9 +163,9 @@ class UpdateSender(_Sender):
         return self._progress
 
     @property
-    def is_sending(self) -> bool:
-        """Whether an update may be on its way. Once this sender is stopped, whoever ends the stream has to know."""
-        return self._worker.is_alive()
+    def is_starting(self) -> bool:
+        """Whether a start may be on its way. Once this sender is stopped, whoever ends the stream has to know."""
+        return self._worker.is_alive() and self._history.shown is None
 
     def update(self, change: Change) -> None:
         """Change how far the work is. It returns at once, from any thread and any signal handler.

@@ -40,7 +40,9 @@ def _free_signals() -> list[int]:
 
 
 def _put_back() -> None:
-    """Let Python end on what was taken over."""
+    """Let Python end on what was taken over. Only the main thread can; else the handler does it when called."""
+    if not _is_main_thread():
+        return
     for number in _SIGNALS:
         if signal.getsignal(number) is _handle:
             signal.signal(number, signal.SIG_DFL)
@@ -115,6 +117,9 @@ class Termination(_Termination):
         Raises:
             TerminatedError: The innermost is not being left already.
         """
+        if not cls._open:  # the last one was left in another thread
+            _put_back()
+            signal.raise_signal(number)
         # Not any(): each has to know.
         if [one.request(number) for one in cls._open][-1:] == [True]:
             raise TerminatedError(number)
