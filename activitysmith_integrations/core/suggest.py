@@ -65,21 +65,14 @@ def check_names(
         raise InvalidRequestError((name, f"is not an option; {hint}"))
 
 
-# What is in them may be secret.
-_NOT_QUOTED = frozenset({"url", "body", "metadata"})
-
-
 def value_at(options: Any, path: str) -> Any:
-    """The value that a member of options has, None where it has none or it may be secret.
+    """The value that a member of options has, None where it has none.
 
     Args:
         options: The options.
         path: The member, such as ``action.url`` or ``tags.1``.
     """
-    names = path.split(".")
-    if _NOT_QUOTED.intersection(names):
-        return None
-    for name in names:
+    for name in path.split("."):
         if isinstance(options, Mapping):
             options = options.get(name)
         elif isinstance(options, (list, tuple)) and name.isdigit() and int(name) < len(options):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from activitysmith_integrations import core
@@ -32,6 +32,8 @@ class StreamOptions(BesideStreamState, total=False):
 
 # What a picture is made of where no whole state is given.
 _PICTURE = ("total", "done", "title", "subtitle")
+# Of what breaks a rule, these are not quoted.
+_MAY_BE_SECRET = frozenset({"url", "body", "metadata"})
 
 
 def build_stream_request(stream_key: str, options: StreamOptions, *, other: Sequence[str]) -> core.StreamRequest:
@@ -61,5 +63,10 @@ def build_stream_request(stream_key: str, options: StreamOptions, *, other: Sequ
     try:
         return core.StreamRequest(**{"content_state": shown.state, **chosen, **running_labels(run, chosen)})
     except InvalidRequestError as error:
-        problems = [(member, with_value(rule, value_at(chosen, member))) for member, rule in error.problems]
-        raise InvalidRequestError(*problems) from None
+        raise InvalidRequestError(*(_with_value(chosen, *problem) for problem in error.problems)) from None
+
+
+def _with_value(options: Mapping[str, Any], member: str, rule: str) -> tuple[str, str]:
+    """A broken rule with the value that breaks it, unless that may be a secret that the flow has loaded."""
+    is_told = _MAY_BE_SECRET.isdisjoint(member.split("."))
+    return member, with_value(rule, value_at(options, member)) if is_told else rule

@@ -69,12 +69,6 @@ def test_a_member_is_found_by_its_path(path: str, value: object) -> None:
     assert value_at({"action": {"type": "x"}, "tags": ("a", "b")}, path) == value
 
 
-@pytest.mark.parametrize("path", ["action.url", "action.body.token", "metadata.token"])
-def test_what_may_be_secret_is_not_found(path: str) -> None:
-    hidden = {"action": {"url": "secret", "body": {"token": "secret"}}, "metadata": {"token": "secret"}}
-    assert value_at(hidden, path) is None
-
-
 class _Unshowable:
     def __repr__(self) -> str:
         raise LookupError

@@ -521,6 +521,13 @@ def test_what_cannot_be_shown_is_refused_and_never_sent(
     assert sandbox.requests("PUT") == []
 
 
+def test_a_buttons_url_that_is_refused_is_not_quoted_since_it_may_hold_a_secret(sandbox: Sandbox) -> None:
+    with pytest.raises(InvalidRequestError, match=r"action\.url: must start with https://") as refused:
+        start_one("sync", action={"title": "x", "type": "webhook", "url": "http://hooks.example.com/secret"})
+    assert "hooks.example.com" not in str(refused.value)
+    assert sandbox.requests("PUT") == []
+
+
 def test_a_start_that_is_refused_fails_its_task_at_once(sandbox: Sandbox) -> None:
     sandbox.inject_fault(times=9, status=401)
     with pytest.raises(AuthenticationError):
