@@ -141,9 +141,10 @@ class ActivitySmithFollowRunOperator(Operator):
             AirflowFailException: The request, the key or the account has to change first.
             ActivitySmithError: The stream was not ended.
         """
-        from activitysmith_integrations.airflow.follow_steps import follow, take
+        from activitysmith_integrations.airflow.follow_steps import follow
         from activitysmith_integrations.airflow.follower import RunFollower
         from activitysmith_integrations.airflow.run import Run
+        from activitysmith_integrations.core.runs.steps import take
 
         run = Run(context)
         if run.is_temporary or run.is_in_process:
@@ -209,7 +210,8 @@ class ActivitySmithFollowRunOperator(Operator):
 
     def _start(self, follower: RunFollower, run: Run, perform: Any) -> None:
         """Start the stream; a fault that can pass is left to the look at the states that comes next."""
-        from activitysmith_integrations.airflow.follow_steps import show, take
+        from activitysmith_integrations.airflow.follow_steps import show
+        from activitysmith_integrations.core.runs.steps import take
 
         error = take(show(follower, run.states, self.log), perform)
         if isinstance(error, core.APIStatusError) and not error.retryable:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -75,46 +75,6 @@ class Wait:
 Step: TypeAlias = LookAtTasks | LookAtRun | Send | SendEnd | Wait
 _T = TypeVar("_T")
 Steps: TypeAlias = Generator[Step, Any, _T]
-
-
-def take(steps: Steps[_T], perform: Callable[[Step], Any]) -> _T:
-    """Take steps one after the other.
-
-    Args:
-        steps: The steps.
-        perform: Takes one of them.
-
-    Returns:
-        What they lead to.
-    """
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = perform(step)
-            except Exception as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as done:
-        found: _T = done.value
-        return found
-
-
-async def async_take(steps: Steps[_T], perform: Callable[[Step], Awaitable[Any]]) -> _T:
-    """:func:`take` for asyncio."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = await perform(step)
-            except Exception as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as done:
-        found: _T = done.value
-        return found
 
 
 def show(follower: RunFollower, states: States, log: Any) -> Steps[ActivitySmithError | None]:

@@ -53,8 +53,9 @@ class FollowRunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow the run to its end."""
-        from activitysmith_integrations.airflow.follow_steps import async_take, follow
+        from activitysmith_integrations.airflow.follow_steps import follow
         from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
+        from activitysmith_integrations.core.runs.steps import async_take
 
         follower = RunFollower(FollowedRun.from_json(self.run_data), self.history)
         async with await ActivitySmithHook(follower.run.conn_id).get_async_conn() as client:
@@ -71,7 +72,8 @@ class FollowRunTrigger(BaseTrigger):
         yield TriggerEvent(_event(follower.run.stream_key, result))  # type: ignore[no-untyped-call]
 
     async def _end_if_over(self, follower: RunFollower, perform: Any) -> None:
-        from activitysmith_integrations.airflow.follow_steps import async_take, end_if_over
+        from activitysmith_integrations.airflow.follow_steps import end_if_over
+        from activitysmith_integrations.core.runs.steps import async_take
 
         try:
             async with asyncio.timeout(_SECONDS_AFTER_CANCELLATION):

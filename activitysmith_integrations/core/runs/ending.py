@@ -25,6 +25,7 @@ from activitysmith_integrations.core.models.responses import EndStreamResponse, 
 from activitysmith_integrations.core.retry import patient_retry
 from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome, given
 from activitysmith_integrations.core.runs.picture import end_request, start_of_end, without_banner
+from activitysmith_integrations.core.runs.steps import async_take, take
 
 # What is begun is brought to its end, also where its time is over.
 _LEAST_SECONDS = 0.5
@@ -164,19 +165,10 @@ def end_stream(
         tries_again: Whether whoever calls this tries again later by itself. Then no place on the screen is waited for,
             and a call is repeated twice at most: where many runs end at once, each costs the others an answer.
     """
-    flow = _end_flow(end)
-    try:
-        request = next(flow)
-        while True:
-            try:
-                answer = _patient(client, deadline, tries_again, request is end.request).send(stream_key, request)
-            except ActivitySmithError as error:
-                request = flow.throw(error)
-            else:
-                request = flow.send(answer)
-    except StopIteration as done:
-        result: EndResult = done.value
-        return result
+    return take(
+        _end_flow(end),
+        lambda request: _patient(client, deadline, tries_again, request is end.request).send(stream_key, request),
+    )
 
 
 async def async_end_stream(
@@ -188,20 +180,10 @@ async def async_end_stream(
     tries_again: bool = False,
 ) -> EndResult:
     """:func:`end_stream` for asyncio."""
-    flow = _end_flow(end)
-    try:
-        request = next(flow)
-        while True:
-            try:
-                patient = _patient(client, deadline, tries_again, request is end.request)
-                answer = await patient.send(stream_key, request)
-            except ActivitySmithError as error:
-                request = flow.throw(error)
-            else:
-                request = flow.send(answer)
-    except StopIteration as done:
-        result: EndResult = done.value
-        return result
+    return await async_take(
+        _end_flow(end),
+        lambda request: _patient(client, deadline, tries_again, request is end.request).send(stream_key, request),
+    )
 
 
 def _end_flow(end: End) -> _EndFlow:
