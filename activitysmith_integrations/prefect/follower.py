@@ -33,7 +33,13 @@ from activitysmith_integrations.core.runs.sender import UpdateSender
 from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
 from activitysmith_integrations.prefect.hooks import HookSettings
-from activitysmith_integrations.prefect.run_watch import RunWatch, has_left, line_of_refusal, seconds_between_looks
+from activitysmith_integrations.prefect.run_watch import (
+    RunWatch,
+    has_left,
+    line_of_refusal,
+    seconds_between_looks,
+    seconds_for_counts,
+)
 from activitysmith_integrations.prefect.task_counts import impatient_client
 
 # Every so many looks, one is at the run itself: it may have another name by now, or have left this process.
@@ -86,7 +92,7 @@ class Follower:
         )
         self._is_failure = False
         self._least_failed = self._open_tasks = 0
-        self._stop_until = 0.0
+        self._count_until = 0.0
         self._is_leaving = False
         self.client: ActivitySmithClient | None = None
         self._sender: UpdateSender | None = None
@@ -125,7 +131,8 @@ class Follower:
     def stop(self, outcome: RunOutcome, *, open_tasks: int = 0) -> RunOutcome:
         """Wait for the update on its way and the last counts; no other update goes out.
 
-        It takes 5 s at most, and half of the hook's patience, so that the end has the other half.
+        It takes 5 s at most, and half of the hook's patience, so that the end has the other half. A run that succeeded
+        waits for its counts no longer than a pipeline of its length can spare.
 
         Args:
             outcome: How the run ended.
@@ -134,21 +141,25 @@ class Follower:
         Returns:
             The same with its steps, as far as they are known. A task that failed is not done.
         """
-        self._stop_until = time.monotonic() + min(_STOP_SECONDS, seconds_for_calls(self.settings.patience) / 2)
+        now = time.monotonic()
+        stop_until = now + min(_STOP_SECONDS, seconds_for_calls(self.settings.patience) / 2)
+        self._count_until = stop_until
+        if outcome.result == "succeeded":
+            self._count_until = min(stop_until, now + seconds_for_counts(self._watch.age))
         self._is_failure = outcome.result not in ("succeeded", "cancelled")
         self._open_tasks = open_tasks
         self._least_failed = int(outcome.failed_step is not None)
         self.is_stopped = True
         self._stopping.set()
         # Even the shortest run is shown; but what has not been started by then never is.
-        self._has_started.wait(self._seconds_to_stop())
+        self._has_started.wait(_seconds_until(stop_until))
         with self._may_start:
             self._is_too_late_to_start = True
             sender = self._sender
         if sender:
-            sender.stop(self._seconds_to_stop())
+            sender.stop(_seconds_until(stop_until))
         if self._thread is not threading.current_thread():
-            self._thread.join(self._seconds_to_stop())
+            self._thread.join(_seconds_until(self._count_until))
         return self._watch.counted(outcome, self.settings.total)
 
     def wait_for_update(self) -> None:
@@ -174,9 +185,6 @@ class Follower:
         if self.client:
             self.client.close()
 
-    def _seconds_to_stop(self) -> float:
-        return max(0.0, self._stop_until - time.monotonic())
-
     def _follow(self) -> None:
         sender = None
         try:
@@ -194,7 +202,7 @@ class Follower:
                         total=self.settings.total,
                         failed=self._least_failed,
                         open_tasks=self._open_tasks,
-                        deadline=self._stop_until,
+                        deadline=self._count_until,
                     )
         self._stopping.wait()
         if self._is_leaving:
@@ -255,3 +263,7 @@ class Follower:
             )
             self._sender.start()
             return self._sender
+
+
+def _seconds_until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

@@ -24,6 +24,8 @@ _TIME_FOR_HOOKS = timedelta(minutes=2)
 # The API learns of the last tasks a moment after the run's end. One that is busy answers late, and learns late.
 _SECONDS_UNCHANGED, _SECONDS_UNCHANGED_IF_UNFINISHED, _ANSWERS_UNCHANGED = 0.5, 2.0, 10
 _SECONDS_BETWEEN_LAST_LOOKS = (0.2, 0.8)
+# A pipeline that succeeded goes on soon: it waits for its last counts a fiftieth of its time, and a second at least.
+_LEAST_SECONDS_FOR_COUNTS, _COUNTS_PER_AGE = 1.0, 50
 
 _ADVICE = {
     HTTPStatus.UNAUTHORIZED: "Set PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own, where it runs.",
@@ -42,6 +44,15 @@ def seconds_between_looks(age: float, runs: int = 1) -> float:
     """
     least, most = _SECONDS_BETWEEN_LOOKS
     return max(min(max(age / _LOOKS_PER_AGE, least), most), runs * least / _RUNS_AT_FULL_RATE)
+
+
+def seconds_for_counts(age: float) -> float:
+    """How long a run that succeeded may wait for its last counts.
+
+    Args:
+        age: Seconds since it began.
+    """
+    return max(_LEAST_SECONDS_FOR_COUNTS, age / _COUNTS_PER_AGE)
 
 
 def has_left(run: FlowRun, now: datetime) -> bool:
@@ -121,6 +132,11 @@ class RunWatch:
         self._changed_at = 0.0
         self._answer_seconds = 0.0
         self._are_final = False
+
+    @property
+    def age(self) -> float:
+        """Seconds since the run began, or began again."""
+        return (datetime.now(UTC) - self._attempt_began).total_seconds()
 
     @property
     def done(self) -> int:

@@ -260,13 +260,31 @@ def _failed_task(error: BaseException | None) -> str | None:
     """
     if error is None:
         return None
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = _frames(error)
     engine = (at for at, frame in enumerate(frames) if frame.f_globals.get("__name__") == _TASK_ENGINE)
     frames_of_tasks = frames[next(engine, len(frames)) :]
+    if frames_of_tasks:
+        # The engine raises a task's timeout itself; the task's own frames are in what it cut short (3.9).
+        cut_short = [frame for cause in _causes(error) for frame in _frames(cause)]
+        frames, frames_of_tasks = frames + cut_short, frames_of_tasks + cut_short
     names = _task_names(frames)
     # Two tasks made of one function cannot be told apart, so neither is named.
     found = (names[frame.f_code] for frame in frames_of_tasks if len(names.get(frame.f_code, ())) == 1)
     return next((name for (name,) in found), None)
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions that led to one, the nearest first."""
+    seen = {id(error)}
+    cause = error.__cause__ or error.__context__
+    while cause and id(cause) not in seen:  # people's code can make a ring of them
+        yield cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
 
 
 def _task_names(frames: Iterable[FrameType]) -> dict[CodeType, set[str]]:

@@ -30,7 +30,7 @@ from activitysmith_integrations.core import ActivitySmithClient
 from activitysmith_integrations.prefect import ActivitySmithCredentials, live_activity_hooks
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
-from activitysmith_integrations.prefect.run_watch import are_final, has_left, seconds_between_looks
+from activitysmith_integrations.prefect.run_watch import are_final, has_left, seconds_between_looks, seconds_for_counts
 from activitysmith_integrations.prefect.runs import running_outcome
 from activitysmith_integrations.prefect.task_counts import TaskCounts, count_tasks, first_failed_task, impatient_client
 
@@ -47,6 +47,10 @@ def test_a_long_run_costs_the_api_little() -> None:
         age += seconds_between_looks(age)
         looks += 1
     assert looks < 300
+
+
+def test_a_pipeline_that_succeeded_spares_its_last_counts_a_second_or_a_fiftieth_of_its_time() -> None:
+    assert [seconds_for_counts(age) for age in (-1, 2, 50, 100, 600)] == [1, 1, 1, 2, 12]
 
 
 def test_a_process_with_many_runs_asks_twice_a_second() -> None:

@@ -381,6 +381,38 @@ def test_a_flow_that_takes_too_long_is_shown_as_timed_out(sandbox: Sandbox) -> N
     assert sandbox.ends("nightly")[0]["metadata"]["result"] == "timed_out"
 
 
+def test_a_task_that_takes_too_long_is_named(sandbox: Sandbox) -> None:
+    @task(timeout_seconds=0.2)
+    async def load_table() -> None:
+        await asyncio.sleep(30)
+
+    @task(timeout_seconds=0.2)
+    def load_rows() -> None:
+        for _ in range(1500):
+            time.sleep(0.02)
+
+    @flow(**end_live_activity_stream_hooks("in-async-code"))
+    async def in_async_code() -> None:
+        await load_table()
+
+    @flow(**end_live_activity_stream_hooks("in-sync-code"))
+    def in_sync_code() -> None:
+        load_rows()
+
+    @flow(**end_live_activity_stream_hooks("in-a-thread"))
+    def in_a_thread() -> None:
+        load_rows.submit().result()
+
+    keys = ("in-async-code", "in-sync-code", "in-a-thread")
+    sandbox.start(*keys)
+    running: Any = in_async_code(return_state=True)
+    asyncio.run(running)
+    in_sync_code(return_state=True)
+    in_a_thread(return_state=True)
+    shown = [sandbox.ends(key)[0]["content_state"]["message"].partition(" after ")[0] for key in keys]
+    assert shown == ["load_table timed out", "load_rows timed out", "load_rows timed out"]
+
+
 def test_hooks_on_mapped_tasks_end_one_stream_each(sandbox: Sandbox) -> None:
     from activitysmith_integrations.prefect import end_live_activity_stream_hook
 
