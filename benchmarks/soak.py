@@ -23,7 +23,7 @@ from support.processes import Deployment, DeploymentError
 from support.sandbox import KEY, running_sandbox
 
 _REQUESTS_PER_MINUTE, _ACTIVITIES = 60, 4
-_SECONDS_BETWEEN_RUNS = 10.0
+_SECONDS_BETWEEN_RUNS = 7.0
 _SECONDS_BETWEEN_LOOKS = 15.0
 # What starts up or is only now and then there is not judged.
 _WARM_UP = 0.1
