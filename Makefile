@@ -41,6 +41,7 @@ docs-serve: $(BIN)/nox ## the documentation at http://127.0.0.1:8000, as it is w
 bench: ## what it costs, side by side with what people would use otherwise
 bench-live: ## what showing a run from start to end costs the engines (a quarter of an hour)
 bench-prefect-follow: ## what following a run costs Prefect; with T="--runs 200" what a serve process holds after them
+bench-sandbox: ## the sandbox under 100,000 requests, and its page with 1,000 streams in Chromium (some minutes)
 test-airflow-examples: ## Airflow's own example DAGs, tagged and run, as a table
 follow-run: ## the operator that follows a run, through bad minutes, as a table
 test-chaos: ## what is shown of runs while processes are killed, the database restarts and the service fails (an hour)

@@ -166,14 +166,16 @@ def types(session: nox.Session) -> None:
     install_tools(session, "types")
     names = ("core", "docs", NEWEST_AIRFLOW, NEWEST_PREFECT)
     core, docs, airflow, prefect = (borrow(session, name) for name in names)
-    benchmarks = map(str, Path("benchmarks").glob("*.py"))
-    alone = ("tests/core", "tests/sandbox", *CORE[1:], "tools", *benchmarks)
+    # Those of the sandbox open its page.
+    in_browser = {str(path) for path in Path("benchmarks").glob("sandbox_*.py")}
+    benchmarks = {str(path) for path in Path("benchmarks").glob("*.py")} - in_browser
+    alone = ("tests/core", "tests/sandbox", *CORE[1:], "tools", *sorted(benchmarks))
     # Programs as users write them are checked from their own folder, where mypy finds the package that is installed.
     users = ROOT / "tests/for_users"
     checked: list[tuple[Path, Path, Sequence[str]]] = [
         (ROOT, Path(session.bin), ["noxfile.py"]),
         (ROOT, core, [f"{SOURCES}/core", f"{SOURCES}/sandbox", *alone]),
-        (ROOT, docs, ["tests/browser", "tests/docs", "tests/support"]),
+        (ROOT, docs, ["tests/browser", "tests/docs", "tests/support", *sorted(in_browser)]),
         (ROOT, airflow, [f"{SOURCES}/airflow"]),
         (ROOT, prefect, [f"{SOURCES}/prefect"]),
         (users, core, ["core_client.py"]),
@@ -368,6 +370,12 @@ def bench_prefect_follow(session: nox.Session) -> None:
     """What following a run costs Prefect: time, requests to its API and memory."""
     prefect = borrow(session, NEWEST_PREFECT)
     program(session, "benchmarks/prefect_follow.py", f"--prefect={prefect}", programs=prefect)
+
+
+@nox.session(name="bench-sandbox", venv_backend="none")
+def bench_sandbox(session: nox.Session) -> None:
+    """The sandbox under load, and its page with 1,000 streams in Chromium: time and memory, as a table."""
+    program(session, "benchmarks/sandbox_load.py", programs=borrow(session, "page"))
 
 
 @nox.session(name="follow-run", venv_backend="none")

@@ -1,8 +1,9 @@
-"""Chromium and axe, as fixtures: for the sandbox's page and for the site."""
+"""Chromium and axe, also as fixtures: for the sandbox's page and for the site."""
 
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,16 +32,28 @@ def missing(what: str, where: str) -> NoReturn:
     pytest.skip(f"{what} is missing: {where}")
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        missing("Chromium", "apt-get install chromium")
+def executable() -> str | None:
+    """The path of the Chromium that is installed; None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@contextmanager
+def launched(program: str) -> Iterator[Browser]:
+    """A Chromium without a window, for the time of the block."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    program = executable()
+    if program is None:
+        missing("Chromium", "apt-get install chromium")
+    with launched(program) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

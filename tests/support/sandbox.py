@@ -18,10 +18,11 @@ class Sandbox:
 
     Args:
         base_url: Where its API is.
+        pid: Its process.
     """
 
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
+    def __init__(self, base_url: str, pid: int) -> None:
+        self.base_url, self.pid = base_url, pid
         self._http = httpx.Client(base_url=base_url.removesuffix("/api"), timeout=30)
 
     def close(self) -> None:
@@ -116,7 +117,7 @@ def running_sandbox(port: int = 0, programs: Path = Path(sys.executable).parent)
     command = [str(programs / "python"), "-P", "-m", "activitysmith_integrations.sandbox", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        sandbox = Sandbox(process.stdout.readline().split(": ", 1)[1].strip())
+        sandbox = Sandbox(process.stdout.readline().split(": ", 1)[1].strip(), process.pid)
         # It writes a line for each request, and would block once nobody reads them.
         reader = threading.Thread(target=process.stdout.read)
         reader.start()
