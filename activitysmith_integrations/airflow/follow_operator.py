@@ -146,7 +146,7 @@ class ActivitySmithFollowRunOperator(Operator):
         from activitysmith_integrations.airflow.run import Run
         from activitysmith_integrations.core.runs.steps import take
 
-        run = Run(context)
+        run = Run(context, self._written_key)
         if run.is_temporary or run.is_in_process:
             self.log.info(TASKS_TEST_SHOWS_NOTHING if run.is_temporary else _DAGS_TEST_SHOWS_NOTHING)
             return {}

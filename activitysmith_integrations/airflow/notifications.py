@@ -130,7 +130,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         from activitysmith_integrations.airflow.run import Run
 
         try:
-            run = Run(context)
+            run = Run(context, self.stream_key)
             reason = self._reason_to_send_nothing(run)
             if reason is not None:
                 say(self, (logging.INFO, reason))
@@ -144,6 +144,8 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, (logging.ERROR, f"{stream_in_words(self)} was not ended: {error_text(error)}"))
             return None
         end, failed_start = end_for(self, run, outcome), self._failed_start(run)
+        if self._is_of_another_run(run):
+            end = end.of_unshown_run()
         if failed_start is not None and not failed_start.may_run and not end.is_failure:
             from activitysmith_integrations.core.runs.log_lines import line_of_unshown_end
 
@@ -166,6 +168,15 @@ class ActivitySmithEndStreamNotifier(Callback):
         if self.stream_key is not None or not run.is_of_task or run.result == "succeeded":
             return False
         return callbacks.own_end(run.dag, "failure") is not None and callbacks.is_shown(run.dag) and run.goes_on
+
+    def _is_of_another_run(self, run: Run) -> bool:
+        """Whether a stream that has ended must have been ended by an earlier run, or before this one was cleared."""
+        if run.is_deadline or run.is_ended_by_task:
+            return False
+        if run.is_of_task:
+            return self.stream_key is not None and run.is_only_failure
+        is_new = self.stream_key is not None or run.clear_number > 0
+        return is_new and not callbacks.task_ends(run.dag, self.stream_key)
 
     def _failed_start(self, run: Run) -> FailedStart | None:
         from activitysmith_integrations.airflow.run_memory import RunMemory
