@@ -57,7 +57,8 @@ class ActivitySmithFollowRunOperator(Operator):
         stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
         deferrable: Whether to follow the run from the triggerer; else the task keeps its worker's slot.
         poll_interval: Seconds between two looks at the states.
-        patience: Seconds that the end may take to get through to the service, and Airflow to tell the states.
+        patience: Seconds that the end may take to get through to the service, and Airflow to tell the states or, in the
+            triggerer, to find the connection.
         activitysmith_conn_id: The connection.
         kwargs: As for every operator. What would keep it from its run is not heeded: ``execution_timeout``,
             ``depends_on_past``, ``wait_for_downstream`` and ``max_active_tis_per_dag``. ``priority_weight`` is 1000
