@@ -25,7 +25,8 @@ class ActivitySmithEndStreamOperator(Operator):
     """Ends a Live Activity stream, and makes sure that it ends.
 
     Put it last with ``trigger_rule="all_done"``, or make it a teardown: without a ``content_state`` it looks at
-    the run's tasks and shows what happened. Itself and what comes after it are not counted. A failure whose stream
+    the run's tasks and shows what happened. Itself and what comes after it are not counted. Where Airflow skips it
+    (``dagrun_timeout``, a setup of it that failed), the tag's callback ends the stream. A failure whose stream
     the service does not know is started and ended, so that it is seen.
 
     A fault that can pass is left to Airflow's own retries, so give it some (``retries=3``). One that cannot
@@ -110,8 +111,8 @@ class ActivitySmithStreamOperator(Operator):
     Without a ``content_state`` it shows how far the run is: put first, it starts the stream with an empty bar.
     Whatever ends the stream has to come after it.
 
-    A fault is treated as by :class:`ActivitySmithEndStreamOperator`; a task that only shows something need not
-    fail a run, so let what comes next have ``trigger_rule="all_done"`` where that matters.
+    A fault is treated as by :class:`ActivitySmithEndStreamOperator`. A task that only shows something need not fail a
+    run, or hold it up: make it a teardown beside the work, or let what comes next have ``trigger_rule="all_done"``.
 
     The state and what goes with it are the members of :class:`~activitysmith_integrations.core.StreamRequest`. They,
     the two lines, the stream and the connection are templated.
