@@ -20,7 +20,7 @@ from activitysmith_integrations.airflow.operator_base import (
 from activitysmith_integrations.core.retry import check_seconds
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from activitysmith_integrations.airflow.follow_steps import Step
     from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
@@ -82,14 +82,14 @@ class ActivitySmithFollowRunOperator(Operator):
     def __init__(
         self,
         *,
-        stream_key: str | None = None,
+        stream_key: str | XComArg | None = None,
         content_state: StateInput | None = None,
-        on_success: SuccessForm | None = None,
-        on_failure: FailureForm | None = None,
+        on_success: SuccessForm | str | None = None,
+        on_failure: FailureForm | str | None = None,
         title: str | None = None,
         subtitle: str | None = None,
-        success_color: Color | None = None,
-        failure_color: Color | None = None,
+        success_color: Color | str | None = None,
+        failure_color: Color | str | None = None,
         success_auto_dismiss_minutes: int | str | None = None,
         failure_auto_dismiss_minutes: int | str | None = None,
         start_unseen_failures: bool | str | None = None,

@@ -32,6 +32,7 @@ from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patien
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from activitysmith_integrations.airflow.end_options import TemplatedEndOptions
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.airflow.run_memory import FailedStart
     from activitysmith_integrations.core.runs.ending import End, EndResult
@@ -93,7 +94,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         patience: float = DEFAULT_PATIENCE,
         context: Context | None = None,
-        **options: Unpack[core.EndOptions],
+        **options: Unpack[TemplatedEndOptions],
     ) -> None:
         super().__init__(stream_key, activitysmith_conn_id, options, context)
         if stream_key is not None or options:

@@ -12,6 +12,8 @@ from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.airflow.operator_base import DEFERS, NAMES, Operator, keeps_arguments, options_of
 
 if TYPE_CHECKING:
+    from airflow.sdk import XComArg
+
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.airflow.task_states import Role
     from activitysmith_integrations.core.models.fields import Color
@@ -60,14 +62,14 @@ class ActivitySmithEndStreamOperator(Operator):
     def __init__(
         self,
         *,
-        stream_key: str | None = None,
+        stream_key: str | XComArg | None = None,
         content_state: StateInput | None = None,
-        on_success: SuccessForm | None = None,
-        on_failure: FailureForm | None = None,
+        on_success: SuccessForm | str | None = None,
+        on_failure: FailureForm | str | None = None,
         title: str | None = None,
         subtitle: str | None = None,
-        success_color: Color | None = None,
-        failure_color: Color | None = None,
+        success_color: Color | str | None = None,
+        failure_color: Color | str | None = None,
         success_auto_dismiss_minutes: int | str | None = None,
         failure_auto_dismiss_minutes: int | str | None = None,
         start_unseen_failures: bool | str | None = None,
@@ -141,7 +143,7 @@ class ActivitySmithStreamOperator(Operator):
     def __init__(
         self,
         *,
-        stream_key: str | None = None,
+        stream_key: str | XComArg | None = None,
         content_state: StateInput | None = None,
         title: str | None = None,
         subtitle: str | None = None,
