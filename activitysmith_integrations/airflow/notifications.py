@@ -32,6 +32,7 @@ from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patien
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from activitysmith_integrations.airflow.end_options import TemplatedEndOptions
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.airflow.run_memory import FailedStart
     from activitysmith_integrations.core.runs.ending import End, EndResult
@@ -61,8 +62,9 @@ class ActivitySmithEndStreamNotifier(Callback):
     """Ends a Live Activity stream when a DAG or task is over, with the picture of what happened.
 
     One instance serves ``on_success_callback``, ``on_failure_callback`` and ``on_skipped_callback``, on a DAG, a
-    task or in ``default_args``, and a ``DeadlineAlert`` (as ``AsyncCallback`` or ``SyncCallback``): it tells
-    success from failure by itself. On a start or a retry, where nothing is over, it does nothing.
+    task or in ``default_args``, and a ``DeadlineAlert`` (as ``AsyncCallback``; as ``SyncCallback`` from Airflow
+    3.2 on, since the scheduler of 3.1 stops at one): it tells success from failure by itself. On a start or a retry,
+    where nothing is over, it does nothing.
 
     It takes *patience* seconds at most whatever the network does (and what Airflow itself takes to hand out a
     connection), logs one line, and never raises. Many callbacks in one process share 40 seconds.
@@ -92,7 +94,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         patience: float = DEFAULT_PATIENCE,
         context: Context | None = None,
-        **options: Unpack[core.EndOptions],
+        **options: Unpack[TemplatedEndOptions],
     ) -> None:
         super().__init__(stream_key, activitysmith_conn_id, options, context)
         if stream_key is not None or options:

@@ -10,6 +10,7 @@ from support.airflow import connection
 from support.sandbox import Sandbox
 
 from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.end_options import TemplatedEndOptions
 from activitysmith_integrations.airflow.operators import (
     ActivitySmithEndStreamOperator,
     ActivitySmithFollowRunOperator,
@@ -313,7 +314,8 @@ def test_a_start_waits_for_its_turn_without_a_worker_where_that_is_allowed(sandb
 OPERATORS = [ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator, ActivitySmithStreamOperator]
 
 
-def test_operators_take_every_option_that_there_is() -> None:
+def test_operators_and_notifiers_take_every_option_that_there_is() -> None:
+    assert {*TemplatedEndOptions.__annotations__} == {*EndOptions.__annotations__}
     ends = {*EndOptions.__annotations__} - {"include_error"}  # a task that ends a stream has no exception to show
     for operator in (ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator):
         assert {*operator.option_names} == ends
