@@ -101,7 +101,7 @@ class ActivitySmithEndStreamOperator(Operator):
 
         options: Any = {"title": run.title, **templates.typed(self._options())}
         end = build_end(outcome_so_far(run), options)
-        if self.stream_key is not None and run.ti.try_number == 1:
+        if self.stream_key is not None and getattr(run.ti, "try_number", 1) == 1:
             end = end.of_unshown_run()  # what has ended under a key of the user's own was an earlier run
         with hook.get_conn() as client:
             result = end_stream(client, key, end)

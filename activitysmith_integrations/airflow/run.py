@@ -160,11 +160,10 @@ class Run:
             return _BY_STATE.get(text_of(getattr(self.context["dag_run"], "state", None)) or "", "failed")
         state = self.ti_state
         if state is None:
-            # A task that was killed, or given up in the queue: the dag-processor runs its callback for a retry or for a
-            # failure, and does not say which. One that was given up fails with retries left (Airflow 3.1 to 3.3).
-            has_callback_for_retry = bool(getattr(getattr(self.ti, "task", None), "on_retry_callback", None))
-            has_retries = getattr(self.ti, "try_number", 0) <= (getattr(self.ti, "max_tries", None) or 0)
-            return None if has_callback_for_retry and has_retries else "failed"
+            # A task that was killed: the dag-processor runs its callback and does not say which. Airflow 3.1 and 3.2
+            # call that of a failure for one that will be tried again, too.
+            will_retry = getattr(self.ti, "try_number", 0) <= (getattr(self.ti, "max_tries", None) or 0)
+            return None if will_retry else "failed"
         result = _BY_STATE.get(state)
         is_timeout = type(self.context.get("exception")).__name__ == "AirflowTaskTimeout"
         return "timed_out" if result == "failed" and is_timeout else result
