@@ -316,13 +316,45 @@ while True:
 """
 
 
+# As libraries do that have something of their own to put in order first.
+CALLS_THE_ONE_BEFORE = """
+import signal
+import time
+from activitysmith_integrations.core import LiveActivity
+with LiveActivity("term"):
+    before = signal.getsignal(signal.SIGTERM)
+    def handle(number, frame):
+        print("handled", flush=True)
+        before(number, frame)
+    signal.signal(signal.SIGTERM, handle)
+    {within}
+print("ready", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+WAITS = """print("ready", flush=True)
+    while True:
+        time.sleep(0.1)"""
+
+
 def test_a_process_whose_block_was_left_in_another_thread_ends_as_python_does() -> None:
     assert terminate(LEFT_ELSEWHERE) == (-signal.SIGTERM, "", {"term": "succeeded"})
 
 
-def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_whom_it_belongs() -> None:
-    termination, received = Termination(), []
+def test_a_process_ends_by_a_handler_that_was_set_within_a_block_and_calls_the_one_before_it() -> None:
+    program = CALLS_THE_ONE_BEFORE.format(within="pass")
+    assert terminate(program) == (-signal.SIGTERM, "handled\n", {"term": "succeeded"})
+
+
+def test_a_handler_that_was_set_within_a_block_and_calls_the_one_before_it_has_the_block_left() -> None:
+    program = CALLS_THE_ONE_BEFORE.format(within=WAITS)
+    assert terminate(program) == (128 + signal.SIGTERM, "handled\n", {"term": "cancelled"})
+
+
+def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    termination = Termination()
     termination.start()
+    ours = signal.getsignal(signal.SIGTERM)
 
     def leave() -> None:
         with termination.leaving(None):
@@ -331,13 +363,13 @@ def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_whom_it_belon
     leaving = threading.Thread(target=leave)
     leaving.start()
     leaving.join()
-    before = signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
-    try:
-        Termination.request_all(signal.SIGUSR1)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert received == [signal.SIGUSR1]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is ours
+    raised: list[tuple[int, object]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number))))
+        Termination.request_all(signal.SIGTERM)
+    assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def test_a_forked_child_ends_as_python_does() -> None:

@@ -117,8 +117,9 @@ class Termination(_Termination):
         Raises:
             TerminatedError: The innermost is not being left already.
         """
-        if not cls._open:  # the last one was left in another thread
+        if not cls._open:  # the last was left in another thread, or a handler that was set within it calls ours
             _put_back()
+            signal.signal(number, signal.SIG_DFL)  # what was there before; a handler that calls ours would call itself
             signal.raise_signal(number)
         # Not any(): each has to know.
         if [one.request(number) for one in cls._open][-1:] == [True]:
