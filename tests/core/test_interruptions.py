@@ -298,6 +298,31 @@ def test_a_cancellation_while_the_end_is_sent_leaves_at_once_and_the_end_arrives
     assert closed == ["async"]
 
 
+def test_a_block_whose_loop_ends_while_its_start_is_on_its_way_ends_its_stream() -> None:
+    methods: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        methods.append(request.method)
+        if request.method == "PUT":  # it has arrived, and its answer never does
+            arrived.set()
+            await asyncio.Event().wait()
+        return httpx.Response(200, json=ENDED)
+
+    async def block() -> None:
+        client = AsyncActivitySmithClient(KEY, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+        async with AsyncLiveActivity("nightly", client=client):
+            await asyncio.Event().wait()
+
+    async def run() -> None:
+        work = asyncio.create_task(block())
+        await arrived.wait()
+        assert not work.done()
+
+    arrived = asyncio.Event()
+    asyncio.run(run())
+    assert methods == ["PUT", "DELETE"]
+
+
 # Ctrl-C while the block is entered
 
 
