@@ -139,8 +139,8 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
     """:class:`LiveActivity` for ``async with``.
 
     Updates go out from a task of its own, whenever the block awaits something. A block that is cancelled ends its
-    stream as cancelled; cancelled once more while it waits for that, it leaves at once, and the end goes out for
-    as long as the event loop runs.
+    stream as cancelled; cancelled once more while it waits for that, it leaves at once, and the end goes out all the
+    same: ``asyncio.run`` waits for it.
 
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
@@ -202,29 +202,38 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         if self._sender is None:
             await self._close(self._client)
             return
-        self._termination.leave()
-        self._ending = asyncio.create_task(self._finish(self._sender, self._client, self._termination.cause(error)))
+        ending = asyncio.create_task(self._finish(self._sender, self._client, self._termination.cause(error)))
+        self._termination.leave(ending)
         try:
-            await asyncio.shield(self._ending)
+            await asyncio.shield(ending)
+            await self._termination.wait_for_others()
         finally:
             self._termination.stop(error)
 
     async def _finish(
         self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None
     ) -> None:
+        left_at = time.monotonic()
         try:
-            left_at = time.monotonic()
-            end = self._end_of(await sender.stop(), error)
-            if end.is_needed(was_never_shown=sender.was_never_shown):
-                result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
-                _log.log(*line_of_end(self._key, end, result))
-            else:
-                _log.log(*line_of_unshown_end(self._key))
-        except BaseException as interruption:  # a cancellation: somebody has to hear that the stream may go on
+            try:
+                await self._end(sender, client, error, left_at)
+            except asyncio.CancelledError:  # the event loop ends: it cancels every task once, and waits for it
+                await self._end(sender, client, error, left_at)
+        except BaseException as interruption:  # cancelled again: somebody has to hear that the stream may go on
             _log.log(*line_of_interrupted_end(self._key, interruption))
             raise
         finally:
             await self._close(client)
+
+    async def _end(
+        self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None, left_at: float
+    ) -> None:
+        end = self._end_of(await sender.stop(), error)
+        if end.is_needed(was_never_shown=sender.was_never_shown):
+            result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
+            _log.log(*line_of_end(self._key, end, result))
+        else:
+            _log.log(*line_of_unshown_end(self._key))
 
     async def _close(self, client: AsyncActivitySmithClient) -> None:
         if self._is_own_client:

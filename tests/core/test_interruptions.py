@@ -238,8 +238,9 @@ def test_a_second_ctrl_c_while_the_last_update_is_waited_for_is_logged_and_passe
     assert closed == ["sync"]
 
 
-def test_a_block_cancelled_twice_whose_loop_ends_says_that_its_end_may_not_have_arrived(
-    wire: Wire, closed: list[str], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("impatiently", [False, True])
+def test_the_end_of_a_block_cancelled_twice_outlives_the_loops_end_unless_it_is_cancelled_twice_itself(
+    impatiently: bool, wire: Wire, closed: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     go_on = threading.Event()
     wire.behave = lambda _: go_on.wait(PATIENCE)
@@ -258,11 +259,20 @@ def test_a_block_cancelled_twice_whose_loop_ends_says_that_its_end_may_not_have_
             await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await work
-        # The loop ends now, and with it what is left of the end.
+        if impatiently:
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+        # The loop ends now: it cancels what is left of the end, and waits for it.
         threading.Timer(0.2, go_on.set).start()
 
     asyncio.run(run())
-    assert any("'nightly' may not have been ended: CancelledError" in message for message in caplog.messages)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    if impatiently:
+        assert any("'nightly' may not have been ended: CancelledError" in warning for warning in warnings)
+    else:
+        assert warnings == []
+        assert wire.methods[-1] == "DELETE"
     assert closed == ["async"]
 
 

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 import httpx
@@ -81,6 +83,28 @@ async def main():
             await asyncio.Event().wait()
 asyncio.run(main())
 """
+MANY_BLOCKS = """
+import asyncio
+from activitysmith_integrations.core import AsyncLiveActivity
+async def job(key, entered):
+    async with AsyncLiveActivity(key):
+        await entered.wait()
+        await asyncio.Event().wait()
+async def tell(entered):
+    await entered.wait()
+    print("ready", flush=True)
+async def gather(jobs):
+    await asyncio.gather(*jobs)
+async def group(jobs):
+    async with asyncio.TaskGroup() as tasks:
+        for job in jobs:
+            tasks.create_task(job)
+async def main():
+    entered = asyncio.Barrier(4)
+    jobs = [job(key, entered) for key in ["quick", "slow", "slower"]]
+    await {together}([*jobs, tell(entered)])
+asyncio.run(main())
+"""
 NESTED_BLOCK = """
 import time
 from activitysmith_integrations.core import LiveActivity
@@ -91,16 +115,29 @@ with LiveActivity("term", steps=5), LiveActivity("inner"):
 """
 
 
-def terminate(program: str) -> tuple[int, str, dict[str, str]]:
-    """Run a program, terminate it once it is ready; its exit code, its output, and each stream's last result."""
+def terminate(
+    program: str, number: signal.Signals = signal.SIGTERM, *, refused_ends: Mapping[str, int] = MappingProxyType({})
+) -> tuple[int, str, dict[str, str]]:
+    """Run a program, and send it a signal once it is ready.
+
+    Args:
+        program: The program; it says when it is ready.
+        number: The signal.
+        refused_ends: How often the service answers that it is busy before it ends a stream, by key.
+
+    Returns:
+        Its exit code, its output, and the result that each stream ended with.
+    """
     with running_sandbox() as sandbox:
+        for key, times in refused_ends.items():
+            sandbox.inject_fault(method="DELETE", stream_key=key, status=503, times=times)
         environ = {**os.environ, "ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": sandbox.base_url}
         process = subprocess.Popen([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         output = process.communicate(timeout=60)[0]
-        ends = {request["stream_key"]: request["body"]["metadata"]["result"] for request in sandbox.requests("DELETE")}
+        ends = {key: sandbox.ends(key)[-1]["metadata"]["result"] for key in sandbox.streams() if sandbox.ends(key)}
     return process.returncode, output, ends
 
 
@@ -120,6 +157,15 @@ def test_a_process_that_is_terminated_ends_its_streams_as_cancelled_and_exits_as
     program: str, ends: dict[str, str]
 ) -> None:
     assert terminate(program) == (128 + signal.SIGTERM, "", ends)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("together", ["gather", "group"])
+def test_all_async_blocks_of_a_process_that_is_ended_end_their_streams(together: str, number: signal.Signals) -> None:
+    program = MANY_BLOCKS.format(together=together)
+    code, _, ends = terminate(program, number, refused_ends={"slow": 1, "slower": 2})
+    assert code in (128 + number, -number)
+    assert ends == dict.fromkeys(("quick", "slow", "slower"), "cancelled")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGALRM])
@@ -275,7 +321,7 @@ def test_an_async_block_that_is_being_left_is_not_cancelled_again() -> None:
     async def leave() -> str:
         termination = AsyncTermination()
         termination.start()
-        termination.leave()
+        termination.leave(asyncio.create_task(asyncio.sleep(0)))
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.01)
         try:

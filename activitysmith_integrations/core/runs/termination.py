@@ -145,6 +145,7 @@ class AsyncTermination(_Termination):
     # The blocks of each event loop, and the signals that it handles for them.
     _open: ClassVar[dict[asyncio.AbstractEventLoop, tuple[list["AsyncTermination"], list[int]]]] = {}
     _task: asyncio.Task[Any] | None = None
+    _ending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Take over the signals that nobody else handles."""
@@ -168,9 +169,24 @@ class AsyncTermination(_Termination):
             if one.request(number) and one._task is not None:
                 one._task.cancel()
 
-    def leave(self) -> None:
-        """Let what follows run to its end: from now on a signal cancels nothing, and counts with :meth:`stop`."""
+    def leave(self, ending: asyncio.Task[None]) -> None:
+        """Let what follows run to its end: from now on a signal cancels nothing, and counts with :meth:`stop`.
+
+        Args:
+            ending: What ends the block's stream.
+        """
         self.is_leaving = True
+        self._ending = ending
+
+    async def wait_for_others(self) -> None:
+        """Wait for the blocks that are being left, too, if a signal came: what it raises stops the event loop.
+
+        A block that is still open is not waited for, since this one may be within it.
+        """
+        blocks, _ = self._open.get(asyncio.get_running_loop(), ((), ()))
+        endings = [one._ending for one in blocks if one._ending is not None]
+        if self.requested is not None and endings:
+            await asyncio.wait(endings)
 
     def stop(self, error: BaseException | None) -> None:
         """Put back what was there.
