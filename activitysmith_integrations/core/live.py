@@ -42,7 +42,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
         options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:
-        InvalidRequestError: The key, the steps or an option cannot be used, or the instance is used again.
+        InvalidRequestError: The key, the steps, the URL or an option cannot be used, or the instance is used again.
         ConfigurationError: The client or the patience cannot be used.
 
     Examples:
@@ -152,7 +152,7 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:
-        InvalidRequestError: The key, the steps or an option cannot be used, or the instance is used again.
+        InvalidRequestError: The key, the steps, the URL or an option cannot be used, or the instance is used again.
         ConfigurationError: The client or the patience cannot be used.
     """
 

@@ -373,6 +373,10 @@ def test_what_is_said_after_the_end_reaches_nobody(live: Live, wire: Wire) -> No
     [
         ("nightly etl", {}, "stream_key"),
         ("nightly", {"steps": 0}, "steps"),
+        ("nightly", {"url": "example.com/runs/1"}, "^url: "),
+        ("nightly", {"url": "ftp://example.com/runs/1"}, "^url: "),
+        ("nightly", {"url": 5}, "^url: "),
+        ("nightly", {"url": 0}, "^url: "),
         ("nightly", {"titel": "x"}, "did you mean title"),
         ("nightly", {"success_color": "pink"}, "color"),
         ("nightly", {"failure_auto_dismiss_minutes": -1}, "auto_dismiss_minutes"),
