@@ -1,14 +1,16 @@
 """SIGTERM and SIGHUP, which containers and closed terminals are ended with, end a block's stream as cancelled."""
 
 import asyncio
+import copy
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -299,6 +301,11 @@ def test_what_was_there_is_put_back() -> None:
     with termination.leaving(None):
         pass
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("copied", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_copy_of_a_termination_exits_with_the_same_code(copied: Callable[[TerminatedError], TerminatedError]) -> None:
+    assert copied(TerminatedError(signal.SIGTERM)).code == 128 + signal.SIGTERM
 
 
 def test_a_signal_while_the_block_is_left_waits_for_the_end_to_be_sent() -> None:

@@ -27,6 +27,10 @@ class TerminatedError(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
+        self._number = number
+
+    def __reduce__(self) -> tuple[type["TerminatedError"], tuple[int]]:
+        return type(self), (self._number,)
 
 
 def _is_main_thread() -> bool:
