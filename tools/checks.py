@@ -1,8 +1,8 @@
 """Run sessions of noxfile.py side by side, say how long is left, and sum up.
 
-``checks.py test`` runs what ``make test`` does, ``checks.py test rest`` everything. First all environments are made, then
-the sessions run in them. It ends with a line ``N passed, N failed, N skipped``, in which a session that runs no tests
-counts as one.
+``checks.py test`` runs what ``make test`` does, ``checks.py test rest`` everything. First all environments are made,
+then the sessions run in them. It ends with a line ``N passed, N failed, N skipped``, in which a session that runs no
+tests counts as one.
 """
 
 import os

@@ -114,9 +114,10 @@ def follow(follower: RunFollower, poll_interval: float, patience: float, log: An
     """
     states = yield from _show_until_over(follower, poll_interval, patience, log)
     # A timeout of the DAG ends the run first, and then what it skipped, the task that follows it included.
-    end = follower.end(states, _RESULTS.get((yield LookAtRun())))
+    result_of_run = _RESULTS.get((yield LookAtRun()))
+    end = follower.end(states, result_of_run).after(was_never_shown=follower.was_never_shown(time.time()))
     key, give_up_at = follower.run.stream_key, time.monotonic() + patience
-    if not end.is_needed(was_never_shown=follower.was_never_shown(time.time())):
+    if end is None:
         log.log(*line_of_unshown_end(key))
         return EndResult(missing_stream_response(key))
     attempts = 0

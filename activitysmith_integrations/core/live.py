@@ -110,8 +110,8 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     def _finish(self, sender: UpdateSender, client: ActivitySmithClient, error: BaseException | None) -> None:
         try:
             left_at = time.monotonic()
-            end = self._end_of(sender.stop(), error)
-            if end.is_needed(was_never_shown=sender.was_never_shown):
+            end = self._end_of(sender.stop(), error).after(was_never_shown=sender.was_never_shown)
+            if end:
                 result = end_stream(client, self._key, end, deadline=self._deadline(left_at))
                 _log.log(*line_of_end(self._key, end, result))
             else:
@@ -228,8 +228,8 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
     async def _end(
         self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None, left_at: float
     ) -> None:
-        end = self._end_of(await sender.stop(), error)
-        if end.is_needed(was_never_shown=sender.was_never_shown):
+        end = self._end_of(await sender.stop(), error).after(was_never_shown=sender.was_never_shown)
+        if end:
             result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
             _log.log(*line_of_end(self._key, end, result))
         else:

@@ -173,7 +173,8 @@ class ActivitySmithNotification(NotificationBlock):
                 alert=core.AlertPayload(title=title, body=message),
             )
             async with self.credentials.get_async_client() as client:
-                result = await async_end_stream(client, self.stream_key, End("failed", request, starts_unseen=True))
+                end = End("failed", request, starts_unseen=True, starts_inactive=True)
+                result = await async_end_stream(client, self.stream_key, end)
             result.response(self.stream_key, missing_ok=False)
         except Exception as error:
             if self._raise_on_failure:

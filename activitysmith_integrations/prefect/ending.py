@@ -34,7 +34,13 @@ _LEAST_SECONDS = 0.5
 
 
 def end_run(
-    key: str, settings: HookSettings, outcome: RunOutcome, follower: Follower | None, deadline: float
+    key: str,
+    settings: HookSettings,
+    outcome: RunOutcome,
+    follower: Follower | None,
+    deadline: float,
+    *,
+    is_unshown: bool = False,
 ) -> tuple[int, str]:
     """End a run's stream.
 
@@ -44,14 +50,21 @@ def end_run(
         outcome: How the run ended.
         follower: What shows the run; None where it is not shown by this process.
         deadline: The moment on ``time.monotonic()``'s clock until which calls repeat themselves.
+        is_unshown: Whether it is known without a follower that the run has not ended the stream before.
 
     Returns:
         The level and the line to log.
     """
-    end = build_end_or_default(follower.stop(outcome) if follower else outcome, settings.options)
-    if follower and not end.is_needed(was_never_shown=follower.was_never_shown):
+    if follower:
+        is_first = not follower.is_stopped  # else a task has ended the stream
+        outcome = follower.stop(outcome)
+        is_unshown = is_first and follower.has_shown_nothing
+    end = build_end_or_default(outcome, settings.options)
+    if follower and follower.was_never_shown and not end.is_failure:
         follower.close()
         return line_of_unshown_end(key)
+    if is_unshown:
+        end = end.of_unshown_run()
     start_on_its_way = follower is not None and follower.is_starting
     client = follower.client if follower else None
     with client or asyncio.run(resolve(settings.account)).get_client() as client:

@@ -26,20 +26,14 @@ from activitysmith_integrations.core import forks
 from activitysmith_integrations.core.client import ActivitySmithClient
 from activitysmith_integrations.core.retry import seconds_for_calls
 from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
-from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.core.runs.outcome import FAILURES, Result, RunOutcome
 from activitysmith_integrations.core.runs.picture import running_labels, shown_title
 from activitysmith_integrations.core.runs.progress import Progress
 from activitysmith_integrations.core.runs.sender import UpdateSender
 from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
 from activitysmith_integrations.prefect.hooks import HookSettings
-from activitysmith_integrations.prefect.run_watch import (
-    RunWatch,
-    has_left,
-    line_of_refusal,
-    seconds_between_looks,
-    seconds_for_counts,
-)
+from activitysmith_integrations.prefect.run_watch import RunWatch, has_left, line_of_refusal, seconds_between_looks
 from activitysmith_integrations.prefect.task_counts import impatient_client
 
 # Every so many looks, one is at the run itself: it may have another name by now, or have left this process.
@@ -90,9 +84,9 @@ class Follower:
         self._first = Progress(
             shown_title(outcome, settings.options), total=settings.total, unit="task", label=outcome.label
         )
-        self._is_failure = False
+        self._result: Result = "succeeded"
         self._least_failed = self._open_tasks = 0
-        self._count_until = 0.0
+        self._stop_until = 0.0
         self._is_leaving = False
         self.client: ActivitySmithClient | None = None
         self._sender: UpdateSender | None = None
@@ -117,11 +111,17 @@ class Follower:
     def was_never_shown(self) -> bool:
         """Whether it is certain, after :meth:`stop`, that the service does not show the stream.
 
-        It is not where an earlier process may have started it, or where the start is still on its way.
+        It is not where an earlier process may have started it.
         """
-        if self._may_run_already or self.is_starting:
-            return False
-        return self._sender is None or self._sender.was_never_shown
+        return self.has_shown_nothing and not self._may_run_already
+
+    @property
+    def has_shown_nothing(self) -> bool:
+        """Whether it is certain, after :meth:`stop`, that nothing this process sent is shown.
+
+        It is not where the start is still on its way.
+        """
+        return not self.is_starting and (self._sender is None or self._sender.was_never_shown)
 
     @property
     def is_starting(self) -> bool:
@@ -141,25 +141,21 @@ class Follower:
         Returns:
             The same with its steps, as far as they are known. A task that failed is not done.
         """
-        now = time.monotonic()
-        stop_until = now + min(_STOP_SECONDS, seconds_for_calls(self.settings.patience) / 2)
-        self._count_until = stop_until
-        if outcome.result == "succeeded":
-            self._count_until = min(stop_until, now + seconds_for_counts(self._watch.age))
-        self._is_failure = outcome.result not in ("succeeded", "cancelled")
+        self._stop_until = time.monotonic() + min(_STOP_SECONDS, seconds_for_calls(self.settings.patience) / 2)
+        self._result = outcome.result
         self._open_tasks = open_tasks
         self._least_failed = int(outcome.failed_step is not None)
         self.is_stopped = True
         self._stopping.set()
         # Even the shortest run is shown; but what has not been started by then never is.
-        self._has_started.wait(_seconds_until(stop_until))
+        self._has_started.wait(self._seconds_to_stop())
         with self._may_start:
             self._is_too_late_to_start = True
             sender = self._sender
         if sender:
-            sender.stop(_seconds_until(stop_until))
+            sender.stop(self._seconds_to_stop())
         if self._thread is not threading.current_thread():
-            self._thread.join(_seconds_until(self._count_until))
+            self._thread.join(self._seconds_to_stop())
         return self._watch.counted(outcome, self.settings.total)
 
     def wait_for_update(self) -> None:
@@ -185,6 +181,9 @@ class Follower:
         if self.client:
             self.client.close()
 
+    def _seconds_to_stop(self) -> float:
+        return max(0.0, self._stop_until - time.monotonic())
+
     def _follow(self) -> None:
         sender = None
         try:
@@ -196,13 +195,14 @@ class Follower:
         with suppress(Exception), impatient_client() as api:
             if sender:
                 self._look_until_stopped(api, sender)
-                if not self._is_leaving and (self._is_failure or not sender.paused_for):
+                if not self._is_leaving and (self._result in FAILURES or not sender.paused_for):
                     self._watch.settle(
                         api,
                         total=self.settings.total,
                         failed=self._least_failed,
                         open_tasks=self._open_tasks,
-                        deadline=self._count_until,
+                        deadline=self._stop_until,
+                        is_in_a_hurry=self._result == "succeeded",
                     )
         self._stopping.wait()
         if self._is_leaving:
@@ -263,7 +263,3 @@ class Follower:
             )
             self._sender.start()
             return self._sender
-
-
-def _seconds_until(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())

@@ -91,9 +91,16 @@ def _end(
     follower: Follower | None,
     deadline: float,
 ) -> tuple[int, str]:
-    if follower is None and isinstance(run, FlowRun) and outcome.result in _ENDS_ELSEWHERE:
-        outcome = _as_known_to_api(outcome, run, settings.patience / 4)
-    return end_run(key, settings, outcome, follower, deadline)
+    is_elsewhere, is_unshown = outcome.result in _ENDS_ELSEWHERE, False
+    if follower is None and not is_elsewhere:
+        # What has ended under a key of the user's own was an earlier run.
+        is_first = open_runs.is_first_end(run.id if isinstance(run, FlowRun) else run.flow_run_id, key)
+        is_unshown = is_first and settings.stream_key is not None
+    if isinstance(run, FlowRun):
+        open_runs.forget_ends(run.id)
+        if follower is None and is_elsewhere:
+            outcome = _as_known_to_api(outcome, run, settings.patience / 4)
+    return end_run(key, settings, outcome, follower, deadline, is_unshown=is_unshown)
 
 
 def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> RunOutcome:

@@ -35,6 +35,8 @@ class _OpenRuns:
     def forget(self) -> None:
         """Start with none: what a parent shows is not its forked child's to end."""
         self.followers: dict[UUID, Follower] = {}
+        # The streams that tasks and hooks without a follower have ended, by run.
+        self.ended: dict[UUID, set[str]] = {}
         self.lock = threading.Lock()
 
 
@@ -83,6 +85,28 @@ def find(run_id: UUID | None, stream_key: str) -> Follower | None:
     with _open.lock:
         follower = _open.followers.get(run_id) if run_id else None
     return follower if follower and follower.stream_key == stream_key else None
+
+
+def is_first_end(run_id: UUID | None, stream_key: str) -> bool:
+    """Whether nothing of a run has ended a stream in this process before; from now on something has.
+
+    Args:
+        run_id: The run's id, None outside of a run.
+        stream_key: The stream.
+    """
+    if run_id is None:
+        return True
+    with _open.lock:
+        ended = _open.ended.setdefault(run_id, set())
+        is_first = stream_key not in ended
+        ended.add(stream_key)
+        return is_first
+
+
+def forget_ends(run_id: UUID) -> None:
+    """Forget which streams a run has ended, once it is over."""
+    with _open.lock:
+        _open.ended.pop(run_id, None)
 
 
 def leave(follower: Follower) -> None:

@@ -46,13 +46,14 @@ def seconds_between_looks(age: float, runs: int = 1) -> float:
     return max(min(max(age / _LOOKS_PER_AGE, least), most), runs * least / _RUNS_AT_FULL_RATE)
 
 
-def seconds_for_counts(age: float) -> float:
+def seconds_for_counts(age: float, answer_seconds: float) -> float:
     """How long a run that succeeded may wait for its last counts.
 
     Args:
         age: Seconds since it began.
+        answer_seconds: Seconds that the API's last answer took.
     """
-    return max(_LEAST_SECONDS_FOR_COUNTS, age / _COUNTS_PER_AGE)
+    return max(_LEAST_SECONDS_FOR_COUNTS, age / _COUNTS_PER_AGE, answer_seconds * _ANSWERS_UNCHANGED)
 
 
 def has_left(run: FlowRun, now: datetime) -> bool:
@@ -176,7 +177,14 @@ class RunWatch:
         return run
 
     def settle(
-        self, api: SyncPrefectClient, *, total: int | None, failed: int, open_tasks: int, deadline: float
+        self,
+        api: SyncPrefectClient,
+        *,
+        total: int | None,
+        failed: int,
+        open_tasks: int,
+        deadline: float,
+        is_in_a_hurry: bool,
     ) -> None:
         """Ask until the API knows of all tasks of the run, which is over.
 
@@ -186,6 +194,7 @@ class RunWatch:
             failed: How many have failed at least, as this process knows.
             open_tasks: How many cannot be over, as this process knows.
             deadline: The moment on ``time.monotonic()``'s clock at which to give up.
+            is_in_a_hurry: Whether a pipeline waits for it that goes on, see :func:`seconds_for_counts`.
         """
         began = time.monotonic()
         pause, longest_pause = _SECONDS_BETWEEN_LAST_LOOKS
@@ -199,7 +208,8 @@ class RunWatch:
                 unchanged_for=time.monotonic() - max(began, self._changed_at),
                 answer_seconds=self._answer_seconds,
             )
-            if self._are_final or time.monotonic() + pause >= deadline:
+            give_up_at = began + seconds_for_counts(self.age, self._answer_seconds) if is_in_a_hurry else deadline
+            if self._are_final or time.monotonic() + pause >= min(give_up_at, deadline):
                 break
             time.sleep(pause)
             pause = min(2 * pause, longest_pause)

@@ -100,10 +100,16 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     outcome = task_outcome(key, error)
     follower = open_runs.find(flow_run_id(), key)
     if follower is None:
-        return key, build_end(outcome, options), False
+        end = build_end(outcome, options)
+        # What has ended under a key of the user's own was an earlier run.
+        is_unshown = open_runs.is_first_end(flow_run_id(), key) and stream_key is not None
+        return key, end.of_unshown_run() if is_unshown else end, False
+    is_first = not follower.is_stopped
     end = build_end(follower.stop(outcome, open_tasks=int(task_run.id is not None)), options)
     follower.wait_for_update()
-    return key, end, not end.is_needed(was_never_shown=follower.was_never_shown)
+    if is_first and follower.has_shown_nothing:
+        end = end.of_unshown_run()
+    return key, end, follower.was_never_shown and not end.is_failure
 
 
 def _unshown(key: str) -> core.EndStreamResponse:

@@ -125,7 +125,7 @@ def test_one_line_says_what_went_wrong(error: Exception, text: str) -> None:
 def test_a_failure_that_had_ended_before_says_what_to_do() -> None:
     level, said = line(EndResult(answer=EndStreamResponse(**ANSWER, ignored=True)), ended_as="failed")
     assert level == logging.WARNING
-    assert "If several runs use this key, leave the key out" in said
+    assert "If several runs use this key, give each run a stream of its own" in said
 
 
 @pytest.mark.parametrize(

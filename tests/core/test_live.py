@@ -175,9 +175,14 @@ def test_an_error_is_shown_where_that_is_asked_for_as_far_as_it_has_words(live: 
     assert wire.end["content_state"]["message"].endswith("_MuteError")
 
 
+class _EngineTimeout(BaseException):
+    """As Airflow's own, which is no Exception."""
+
+
 @pytest.mark.parametrize(
     ("error", "result"),
     [
+        (_EngineTimeout(), "failed"),
         (KeyboardInterrupt(), "cancelled"),
         (asyncio.CancelledError(), "cancelled"),
         (SystemExit(1), "failed"),
@@ -192,6 +197,23 @@ def test_what_ends_a_program_ends_its_stream_and_passes_on(
     with pytest.raises(type(error)):
         live(_raise(error), in_loop=True)
     assert wire.end["metadata"]["result"] == result
+
+
+def test_a_failure_whose_start_was_refused_is_shown_although_an_earlier_run_ended_the_stream(
+    live: Live, wire: Wire
+) -> None:
+    limit = {"error": "Too Many", "message": "Live Activity limit reached", "limit": 4, "active": 4}
+
+    def refuse_once(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "DELETE" and len(wire.requests) == 2:
+            return httpx.Response(200, json={**ENDED, "activity_id": None, "ignored": True})
+        return httpx.Response(429, json=limit) if len(wire.requests) == 1 else None
+
+    wire.behave = refuse_once
+    with pytest.raises(LookupError):
+        live(_raise(LookupError("no such row")))
+    assert [request.method for request in wire.requests] == ["PUT", "DELETE", "PUT", "DELETE"]
+    assert json.loads(wire.requests[2].content)["alert"]["title"] == "nightly"
 
 
 def test_work_that_cannot_be_counted_ends_as_the_picture_that_it_was(live: Live, wire: Wire) -> None:

@@ -226,3 +226,30 @@ def test_options_that_cannot_be_used_leave_the_default_picture_and_a_warning_tha
     level, line = line_of_end("nightly", end, EndResult(error=RuntimeError("x")))
     assert level == logging.ERROR
     assert "titel: is not an option; did you mean title?" in line
+
+
+INACTIVE = {**ENDED, "activity_id": None, "ignored": True}
+
+
+def test_a_failure_whose_stream_an_earlier_run_ended_is_shown(ends: Ends, service: Service) -> None:
+    service.will_answer(answer(200, INACTIVE), answer(200, STARTED), answer(200, ENDED))
+    end = build_end(FAILED, None).of_unshown_run()
+    found = ends(end)
+    assert methods(service) == ["DELETE", "PUT", "DELETE"]
+    assert ["alert" in body for body in service.bodies[1:]] == [True, False]
+    assert "had not been started; it was, to show that the run failed" in line_of_end("nightly", end, found)[1]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        build_end(FAILED, None),  # the run may have ended it itself
+        build_end(FAILED, None).of_unshown_run().again(),
+        build_end(FAILED, {"start_unseen_failures": False}).of_unshown_run(),
+        build_end(RunOutcome("nightly", "succeeded"), None).of_unshown_run(),
+    ],
+)
+def test_whatever_else_finds_its_stream_ended_starts_nothing(end: End, ends: Ends, service: Service) -> None:
+    service.will_answer(answer(200, INACTIVE))
+    assert ends(end).start is None
+    assert methods(service) == ["DELETE"]

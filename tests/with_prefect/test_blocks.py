@@ -191,9 +191,16 @@ def _in_an_async_flow(block: ActivitySmithNotification) -> None:
 def test_a_notification_is_awaited_in_async_code_and_called_in_sync_code(
     notify: Callable[[ActivitySmithNotification], None], times: int, sandbox: Sandbox, server: None
 ) -> None:
-    sandbox.start("nightly")
     notify(ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly"))
-    assert len(sandbox.ends("nightly")) == times
+    assert [request["operation"] for request in sandbox.story("nightly")].count("started") == times
+
+
+def test_every_notification_is_seen_though_the_one_before_ended_the_stream(sandbox: Sandbox) -> None:
+    block = ActivitySmithNotification(credentials=account(sandbox), stream_key="nightly")
+    for body in ("The first", "The second"):
+        block.notify(body)
+    starts = [request["body"] for request in sandbox.story("nightly") if request["operation"] == "started"]
+    assert [start["alert"]["body"] for start in starts] == ["The first", "The second"]
 
 
 def test_a_notification_about_a_stream_that_does_not_run_is_seen(sandbox: Sandbox) -> None:

@@ -50,7 +50,11 @@ def test_a_long_run_costs_the_api_little() -> None:
 
 
 def test_a_pipeline_that_succeeded_spares_its_last_counts_a_second_or_a_fiftieth_of_its_time() -> None:
-    assert [seconds_for_counts(age) for age in (-1, 2, 50, 100, 600)] == [1, 1, 1, 2, 12]
+    assert [seconds_for_counts(age, 0.02) for age in (-1, 2, 50, 100, 600)] == [1, 1, 1, 2, 12]
+
+
+def test_an_api_that_answers_late_learns_late_of_the_last_tasks() -> None:
+    assert seconds_for_counts(2, 0.4) == 4
 
 
 def test_a_process_with_many_runs_asks_twice_a_second() -> None:

@@ -54,6 +54,11 @@ class EndStreamResponse(_Response):
     forced_completion: bool | None = None
     """Whether the service completed the activity by force."""
 
+    @property
+    def was_inactive(self) -> bool:
+        """Whether the stream had ended before (API contract: null means that; left out means nothing)."""
+        return bool(self.ignored) or ("activity_id" in self.model_fields_set and self.activity_id is None)
+
 
 class StreamResponse(_Response):
     """The service's answer to starting or updating a stream."""

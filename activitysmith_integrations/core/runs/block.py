@@ -1,5 +1,6 @@
 """A block of code that shows itself: what the sync and the async one decide alike."""
 
+import asyncio
 import logging
 import operator
 import os
@@ -33,6 +34,9 @@ _PARAMETERS = ("stream_key", "steps", "url", "client", "patience")
 _MAX_WARNINGS = 100
 _LEAST_SECONDS = 2.0
 _SYNONYMS = {"total": "steps", "name": "title", "key": "stream_key", "credentials": "client"}
+
+# Somebody wanted the work to stop. Anything else is a failure, such as a timeout of Airflow's, which is no Exception.
+_CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, TerminatedError)
 
 SenderT = TypeVar("SenderT", UpdateSender, AsyncUpdateSender)
 ClientT = TypeVar("ClientT", ActivitySmithClient, AsyncActivitySmithClient)
@@ -193,9 +197,7 @@ class Block(Generic[ClientT, SenderT]):
 def _result(error: BaseException | None) -> Result:
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "succeeded"
-    if isinstance(error, TerminatedError):
-        return "cancelled"
-    return "failed" if isinstance(error, (Exception, SystemExit)) else "cancelled"
+    return "cancelled" if isinstance(error, _CANCELLATIONS) else "failed"
 
 
 def _text_of(value: object) -> str:

@@ -23,13 +23,12 @@ from activitysmith_integrations.core.errors import (
 from activitysmith_integrations.core.models.requests import EndStreamRequest, StreamRequest
 from activitysmith_integrations.core.models.responses import EndStreamResponse, StreamResponse
 from activitysmith_integrations.core.retry import patient_retry
-from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome, given
+from activitysmith_integrations.core.runs.outcome import FAILURES, EndOptions, Result, RunOutcome, given
 from activitysmith_integrations.core.runs.picture import end_request, start_of_end, without_banner
 from activitysmith_integrations.core.runs.steps import async_take, take
 
 # What is begun is brought to its end, also where its time is over.
 _LEAST_SECONDS = 0.5
-_FAILURES: frozenset[Result] = frozenset({"failed", "crashed", "timed_out"})
 
 ClientT = TypeVar("ClientT", ActivitySmithClient, AsyncActivitySmithClient)
 
@@ -44,30 +43,38 @@ class End:
         result: How the run ended.
         request: What ends the stream.
         starts_unseen: Whether a stream that the service does not know is started to show the failure.
+        starts_inactive: Whether one that has ended is started as well: an earlier run ended it, and not this one.
         refused_options: Why the user's options were left out, None where they were not.
     """
 
     result: Result
     request: EndStreamRequest
     starts_unseen: bool
+    starts_inactive: bool = False
     refused_options: InvalidRequestError | None = None
 
     @property
     def is_failure(self) -> bool:
         """Whether somebody has to see it: a failure, a crash or a timeout."""
-        return self.result in _FAILURES
+        return self.result in FAILURES
 
-    def is_needed(self, *, was_never_shown: bool) -> bool:
-        """Whether there is something to send: not where a run that did not fail was certainly never shown.
+    def after(self, *, was_never_shown: bool) -> "End | None":
+        """The same after what was shown of the run; None where there is nothing to end.
 
         Args:
-            was_never_shown: Whether it is certain that the stream does not run.
+            was_never_shown: Whether it is certain that nothing was. A failure is shown then all the same.
         """
-        return self.is_failure or not was_never_shown
+        if not was_never_shown:
+            return self
+        return self.of_unshown_run() if self.is_failure else None
+
+    def of_unshown_run(self) -> "End":
+        """The same for a run that has not shown or ended the stream: what is inactive was another run's."""
+        return replace(self, starts_inactive=self.starts_unseen)
 
     def again(self) -> "End":
         """The same once its banner has sounded: without it, and starting nothing."""
-        return replace(self, request=without_banner(self.request), starts_unseen=False)
+        return replace(self, request=without_banner(self.request), starts_unseen=False, starts_inactive=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class EndResult:
     Args:
         answer: The service's answer to the end, None where there is none.
         error: What went wrong, None where nothing did.
-        was_unknown: Whether the service did not know the stream.
+        was_unknown: Whether the service did not know the stream, or it had ended before this run.
         start: The service's answer to the start that was to show the failure, None where there is none.
     """
 
@@ -143,7 +150,8 @@ def _end(
     starts_unseen: bool = True,
     refused_options: InvalidRequestError | None = None,
 ) -> End:
-    return End(outcome.result, request, starts_unseen and outcome.result in _FAILURES, refused_options)
+    starts_unseen = starts_unseen and outcome.result in FAILURES
+    return End(outcome.result, request, starts_unseen, refused_options=refused_options)
 
 
 def end_stream(
@@ -193,8 +201,9 @@ def _end_flow(end: End) -> _EndFlow:
     first task. A failure is then shown all the same: the start carries the banner, and the end only keeps the picture.
     """
     try:
-        answer = yield end.request
-        return EndResult(_end_answer(answer))
+        ended = _end_answer((yield end.request))
+        if not (end.starts_inactive and ended.was_inactive):
+            return EndResult(ended)
     except NotFoundError as error:
         if not (error.from_service and end.starts_unseen):
             return EndResult(error=error, was_unknown=error.from_service)

@@ -91,11 +91,11 @@ def _line_of_end(name: str, end: End, result: EndResult) -> tuple[int, str]:
     if result.start is not None:
         text = f"{name} had not been started; it was, to show that the run {as_what}."
         return _with_remarks(text, result.start, result.answer)
-    if _was_inactive(result.answer):
+    if result.answer.was_inactive:
         if end.is_failure:
             text = (
                 f"{name} had ended before, so this failure may not be on the phone. If several runs use this key, "
-                "leave the key out: then each run has a stream of its own."
+                "give each run a stream of its own: leave the key out, or make it with stream_key(name, run_id)."
             )
             return logging.WARNING, _with_remarks(text, result.answer)[1]
         return _with_remarks(f"{name} was already inactive.", result.answer)
@@ -117,11 +117,6 @@ def _line_of_failed_end(name: str, end: End, result: EndResult, error: Exception
 def _not(what: str, error: BaseException) -> str:
     """``was not ended``, or ``may not have been ended`` where the request may have arrived."""
     return f"may not have been {what}" if may_have_arrived(error) else f"was not {what}"
-
-
-def _was_inactive(answer: EndStreamResponse) -> bool:
-    # Null means inactive (API contract); left out means nothing.
-    return bool(answer.ignored) or ("activity_id" in answer.model_fields_set and answer.activity_id is None)
 
 
 def _with_remarks(text: str, *answers: EndStreamResponse | StreamResponse) -> tuple[int, str]:

@@ -11,6 +11,8 @@ from activitysmith_integrations.core.models.requests import ActionInput, AlertIn
 from activitysmith_integrations.core.suggest import check_names, unknown_name
 
 Result: TypeAlias = Literal["succeeded", "failed", "crashed", "timed_out", "cancelled"]
+FAILURES: frozenset[Result] = frozenset({"failed", "crashed", "timed_out"})
+"""The results that somebody has to see."""
 SuccessForm: TypeAlias = Literal["segmented_progress", "progress"]
 FailureForm: TypeAlias = Literal["alert", "segmented_progress", "progress"]
 
