@@ -83,7 +83,7 @@ def hide(api_key: str | SecretStr | None) -> SecretStr | None:
 def _check_api_key(setting: str, api_key: SecretStr | None) -> SecretStr:
     """The key, if it can stand in a header; no message shows it."""
     if api_key is None:
-        raise ConfigurationError((setting, "is not set; set it to the API key, or pass api_key"))
+        raise ConfigurationError((setting, "is not set; set it to the API key, or make the client with api_key=..."))
     fault = _fault_of_key(api_key.get_secret_value())
     if fault is not None:
         raise ConfigurationError((setting, fault))

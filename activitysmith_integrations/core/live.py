@@ -32,13 +32,16 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     over where Python would just end (nobody else handles them) and the block is in the main thread; the process then
     exits with code 143 or 129.
 
+    A time limit around the block, such as Prefect's ``timeout_seconds`` of the flow that it is in, cancels it, and is
+    shown as a cancellation.
+
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
         steps: The names of the steps, or their number; left out where neither is known.
         url: The run's page, which a failure gets a button for.
         client: Your own client, which stays yours to close; one with the environment's key by default.
-        patience: Seconds that leaving may take, 2 or more. An update that is on its way then counts, and the end has
-            2 in any case.
+        patience: Seconds that leaving may take, 2 or more. With less than 7 it may still take 7: an update that is on
+            its way has 5, and the end has 2 after it.
         options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:
@@ -142,13 +145,20 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
     stream as cancelled; cancelled once more while it waits for that, it leaves at once, and the end goes out all the
     same: ``asyncio.run`` waits for it.
 
+    SIGTERM and SIGHUP cancel the task that entered the block, where Python would just end and the event loop is in the
+    main thread; the process then exits with code 143 or 129. A body that does not await anything notices neither until
+    it does.
+
+    A time limit around the block, such as ``asyncio.timeout``, cancels it, and is shown as a cancellation. One within
+    the block raises TimeoutError there, and is shown as a failure.
+
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
         steps: The names of the steps, or their number; left out where neither is known.
         url: The run's page, which a failure gets a button for.
         client: Your own client for asyncio, which stays yours to close; one with the environment's key by default.
-        patience: Seconds that leaving may take, 2 or more. An update that is on its way then counts, and the end has
-            2 in any case.
+        patience: Seconds that leaving may take, 2 or more. With less than 7 it may still take 7: an update that is on
+            its way has 5, and the end has 2 after it.
         options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:

@@ -483,6 +483,21 @@ def test_a_block_that_is_cancelled_ends_its_stream_as_cancelled_and_passes_that_
     assert wire.end["metadata"]["result"] == "cancelled"
 
 
+@pytest.mark.parametrize(("is_around", "result"), [(True, "cancelled"), (False, "failed")])
+def test_a_time_limit_around_a_block_is_a_cancellation_and_one_within_it_a_failure(
+    is_around: bool, result: str, wire: Wire
+) -> None:
+    async def run() -> None:
+        block = AsyncLiveActivity("nightly", client=wire.async_client())
+        around, within = asyncio.timeout(0 if is_around else None), asyncio.timeout(None if is_around else 0)
+        async with around, block, within:
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(run())
+    assert wire.end["metadata"]["result"] == result
+
+
 def test_a_block_that_is_cancelled_while_it_ends_leaves_at_once_and_the_end_still_goes_out(wire: Wire) -> None:
     go_on = threading.Event()
 
