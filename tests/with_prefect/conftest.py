@@ -54,10 +54,11 @@ def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
     """A Prefect server for the whole session: it takes half a minute to start."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    import prefect.settings as settings
     from prefect.testing.utilities import prefect_test_harness
 
-    # A flow run that gives signs of life takes a second to end, since the thread that gives them sleeps.
-    silent = temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    # A flow run with heartbeats takes a second to end, since the thread that sends them sleeps. The first 3.6 has none.
+    frequency = getattr(settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)
+    silent = settings.temporary_settings(updates={frequency: None} if frequency else {})
     with prefect_test_harness(server_startup_timeout=120), silent:
         yield
