@@ -24,11 +24,12 @@ RULES = {
     "": set[str](),
     ".core": {".core.*"},
     ".core.errors": set(),
+    ".core.hosts": set(),
     ".core.text": set(),
     ".core.keys": {".core.errors"},
     ".core.retry": {".core.errors"},
     ".core.suggest": {".core.errors"},
-    ".core.config": {"certifi", "httpx", "pydantic", ".core.errors", ".core.keys"},
+    ".core.config": {"certifi", "httpx", "pydantic", ".core.errors", ".core.hosts", ".core.keys"},
     ".core.models": set(),
     ".core.models.*": {"pydantic", "pydantic_core", ".core.errors", ".core.forks", ".core.models.*", ".core.suggest"},
     ".core.wire": {
@@ -71,7 +72,19 @@ RULES = {
     ".prefect": {".prefect.*", "prefect"},
     ".prefect.*": {"prefect", "prefect.*", ".core", ".core.*", ".prefect.*", "httpx", "pydantic"},
     ".sandbox": set(),
-    ".sandbox.*": {"starlette.*", "uvicorn", "uvicorn.*", "pydantic", ".core", ".core.*", ".sandbox", ".sandbox.*"},
+    ".sandbox.*": {
+        "starlette.*",
+        "uvicorn",
+        "uvicorn.*",
+        "pydantic",
+        ".core.errors",
+        ".core.hosts",
+        ".core.keys",
+        ".core.models.*",
+        ".core.text",
+        ".sandbox",
+        ".sandbox.*",
+    },
 }
 # What may be imported inside functions, too.
 DEFERRED = {".airflow.hooks": {"asgiref.sync"}}

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -150,7 +151,8 @@ class _Client(Generic[GivenT]):
             )
         return _Call(wire.build_request(self._endpoint, stream_key, request), self._retry, time.monotonic())
 
-    def _failure(self, error: Exception) -> tuple[ActivitySmithError, Exception | None]:
+    def _failure(self, error: Exception, handled: BaseException | None) -> tuple[ActivitySmithError, Exception | None]:
+        wire.forget_frames(error, until=handled)
         return wire.connection_error(self._endpoint, error, is_timeout=isinstance(error, _TIMEOUTS))
 
 
@@ -258,10 +260,11 @@ class ActivitySmithClient(_Client[GivenClient]):
             time.sleep(delay)
 
     def _attempt(self, call: _Call) -> wire.WireResponse:
+        handled = sys.exception()
         try:
             return (self._given or self._transport()).send(call.request, call.attempt(self._timeout), call.deadline)
         except _CONNECTION_FAILURES as error:
-            failure, cause = self._failure(error)
+            failure, cause = self._failure(error, handled)
             raise failure from cause
 
     def _transport(self) -> Transport:
@@ -339,11 +342,12 @@ class AsyncActivitySmithClient(_Client[AsyncGivenClient]):
             await asyncio.sleep(delay)
 
     async def _attempt(self, call: _Call) -> wire.WireResponse:
+        handled = sys.exception()
         try:
             transport = self._given or self._transport()
             return await transport.send(call.request, call.attempt(self._timeout), call.deadline)
         except _CONNECTION_FAILURES as error:
-            failure, cause = self._failure(error)
+            failure, cause = self._failure(error, handled)
             raise failure from cause
 
     def _transport(self) -> AsyncTransport:

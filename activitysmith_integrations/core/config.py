@@ -12,6 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from activitysmith_integrations.core.errors import ConfigurationError
+from activitysmith_integrations.core.hosts import is_loopback
 from activitysmith_integrations.core.keys import plain_string
 
 DEFAULT_BASE_URL = "https://activitysmith.com/api"
@@ -83,7 +84,7 @@ def hide(api_key: str | SecretStr | None) -> SecretStr | None:
 def _check_api_key(setting: str, api_key: SecretStr | None) -> SecretStr:
     """The key, if it can stand in a header; no message shows it."""
     if api_key is None:
-        raise ConfigurationError((setting, "is not set; set it to the API key, or pass api_key"))
+        raise ConfigurationError((setting, "is not set; set it to the API key, or make the client with api_key=..."))
     fault = _fault_of_key(api_key.get_secret_value())
     if fault is not None:
         raise ConfigurationError((setting, fault))
@@ -137,20 +138,6 @@ def _parse_url(text: str) -> httpx.URL:
 def _check_port(setting: str, url: httpx.URL) -> None:
     if url.port is not None and not 0 < url.port < 65536:
         raise ConfigurationError((setting, f"{url.port} is no port; they go from 1 to 65535"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address means this machine.
-
-    Args:
-        host: A name or an address, an IPv6 one without brackets.
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def proxy_for(base_url: str) -> Proxy | None:

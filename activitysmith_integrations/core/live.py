@@ -32,17 +32,20 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     over where Python would just end (nobody else handles them) and the block is in the main thread; the process then
     exits with code 143 or 129.
 
+    A time limit around the block, such as Prefect's ``timeout_seconds`` of the flow that it is in, cancels it, and is
+    shown as a cancellation.
+
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
         steps: The names of the steps, or their number; left out where neither is known.
         url: The run's page, which a failure gets a button for.
         client: Your own client, which stays yours to close; one with the environment's key by default.
-        patience: Seconds that leaving may take, 2 or more. An update that is on its way then counts, and the end has
-            2 in any case.
+        patience: Seconds that leaving may take, 2 or more. With less than 7 it may still take 7: an update that is on
+            its way has 5, and the end has 2 after it.
         options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:
-        InvalidRequestError: The key, the steps or an option cannot be used, or the instance is used again.
+        InvalidRequestError: The key, the steps, the URL or an option cannot be used, or the instance is used again.
         ConfigurationError: The client or the patience cannot be used.
 
     Examples:
@@ -139,20 +142,27 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
     """:class:`LiveActivity` for ``async with``.
 
     Updates go out from a task of its own, whenever the block awaits something. A block that is cancelled ends its
-    stream as cancelled; cancelled once more while it waits for that, it leaves at once, and the end goes out for
-    as long as the event loop runs.
+    stream as cancelled; cancelled once more while it waits for that, it leaves at once, and the end goes out all the
+    same: ``asyncio.run`` waits for it.
+
+    SIGTERM and SIGHUP cancel the task that entered the block, where Python would just end and the event loop is in the
+    main thread; the process then exits with code 143 or 129. A body that does not await anything notices neither until
+    it does.
+
+    A time limit around the block, such as ``asyncio.timeout``, cancels it, and is shown as a cancellation. One within
+    the block raises TimeoutError there, and is shown as a failure.
 
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
         steps: The names of the steps, or their number; left out where neither is known.
         url: The run's page, which a failure gets a button for.
         client: Your own client for asyncio, which stays yours to close; one with the environment's key by default.
-        patience: Seconds that leaving may take, 2 or more. An update that is on its way then counts, and the end has
-            2 in any case.
+        patience: Seconds that leaving may take, 2 or more. With less than 7 it may still take 7: an update that is on
+            its way has 5, and the end has 2 after it.
         options: How it looks, and its end; see :class:`EndOptions`. ``title`` is the stream's key by default.
 
     Raises:
-        InvalidRequestError: The key, the steps or an option cannot be used, or the instance is used again.
+        InvalidRequestError: The key, the steps, the URL or an option cannot be used, or the instance is used again.
         ConfigurationError: The client or the patience cannot be used.
     """
 
@@ -202,29 +212,38 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         if self._sender is None:
             await self._close(self._client)
             return
-        self._termination.leave()
-        self._ending = asyncio.create_task(self._finish(self._sender, self._client, self._termination.cause(error)))
+        ending = asyncio.create_task(self._finish(self._sender, self._client, self._termination.cause(error)))
+        self._termination.leave(ending)
         try:
-            await asyncio.shield(self._ending)
+            await asyncio.shield(ending)
+            await self._termination.wait_for_others()
         finally:
             self._termination.stop(error)
 
     async def _finish(
         self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None
     ) -> None:
+        left_at = time.monotonic()
         try:
-            left_at = time.monotonic()
-            end = self._end_of(await sender.stop(), error).after(was_never_shown=sender.was_never_shown)
-            if end:
-                result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
-                _log.log(*line_of_end(self._key, end, result))
-            else:
-                _log.log(*line_of_unshown_end(self._key))
-        except BaseException as interruption:  # a cancellation: somebody has to hear that the stream may go on
+            try:
+                await self._end(sender, client, error, left_at)
+            except asyncio.CancelledError:  # the event loop ends: it cancels every task once, and waits for it
+                await self._end(sender, client, error, left_at)
+        except BaseException as interruption:  # cancelled again: somebody has to hear that the stream may go on
             _log.log(*line_of_interrupted_end(self._key, interruption))
             raise
         finally:
             await self._close(client)
+
+    async def _end(
+        self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None, left_at: float
+    ) -> None:
+        end = self._end_of(await sender.stop(), error).after(was_never_shown=sender.was_never_shown)
+        if end:
+            result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
+            _log.log(*line_of_end(self._key, end, result))
+        else:
+            _log.log(*line_of_unshown_end(self._key))
 
     async def _close(self, client: AsyncActivitySmithClient) -> None:
         if self._is_own_client:

@@ -238,6 +238,25 @@ class BodyReader:
         return WireResponse(self._status, self._headers, bytes(self._content))
 
 
+def forget_frames(error: BaseException, *, until: BaseException | None) -> None:
+    """Take the frames off a failure and its causes: httpcore's hold what was written, the API key among it.
+
+    What reports errors together with local variables would show it.
+
+    Args:
+        error: The failure.
+        until: What the caller was handling already when the call began, which keeps its frames.
+    """
+    waiting: list[BaseException | None] = [error]
+    done = {id(None), id(until)}
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in done:
+            done.add(id(one))
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__]
+
+
 def connection_error(
     endpoint: Endpoint, error: Exception, *, is_timeout: bool
 ) -> tuple[APIConnectionError, Exception | None]:

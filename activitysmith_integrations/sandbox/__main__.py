@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from activitysmith_integrations.core.errors import InvalidRequestError
-from activitysmith_integrations.sandbox.hosts import is_loopback, reachable_host
+from activitysmith_integrations.core.hosts import is_loopback
+from activitysmith_integrations.sandbox.hosts import reachable_host
 from activitysmith_integrations.sandbox.preview import preview
 
 

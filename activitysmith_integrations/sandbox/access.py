@@ -12,8 +12,8 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from activitysmith_integrations.core.hosts import is_loopback
 from activitysmith_integrations.sandbox.errors import RefusedError
-from activitysmith_integrations.sandbox.hosts import is_loopback
 from activitysmith_integrations.sandbox.responses import error_response
 
 _HOST_HEADER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")

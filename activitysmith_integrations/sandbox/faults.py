@@ -57,7 +57,7 @@ class Fault(SandboxRequest):
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> "Fault":
-        if self.model_fields_set <= {"times", "stream_key", "method"}:
+        if not self._does_something:
             raise ValueError("says nothing of what goes wrong; GET /sandbox lists what can")
         if self.status in _STATUSES_WITHOUT_BODY and (self.has_body or self.truncate or self.oversize):
             raise ValueError(f"an answer {self.status} has no body")
@@ -65,6 +65,11 @@ class Fault(SandboxRequest):
             if name.lower() in ("content-length", "transfer-encoding"):
                 raise ValueError(f"{name} is set by the sandbox; use truncate for a wrong length")
         return self
+
+    @property
+    def _does_something(self) -> bool:
+        effects = (self.status, self.headers, self.delay, self.late, self.drop, self.truncate, self.oversize)
+        return self.has_body or self.drip is not None or any(effects)
 
     @property
     def has_body(self) -> bool:

@@ -3,18 +3,6 @@
 import ipaddress
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own, which no other machine can reach.
-
-    Args:
-        host: Without a port; an IPv6 address with or without brackets.
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False
-
-
 def reachable_host(host: str) -> str:
     """The host under which this machine reaches a server: a loopback address where it listens on all addresses.
 

@@ -204,7 +204,7 @@ def test_a_base_url_the_key_must_not_travel_to_is_refused(flavor: str, url: Any,
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (None, "ACTIVITYSMITH_API_KEY: is not set; set it to the API key, or pass api_key"),
+        (None, "ACTIVITYSMITH_API_KEY: is not set; set it to the API key, or make the client with api_key=..."),
         ("", "is blank"),
         ("  ", "is blank"),
         ("ask_secret\n", "line break"),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import httpx
 import pytest
@@ -342,6 +342,38 @@ def test_a_fault_is_the_right_error_in_time_and_leaves_nothing_behind(
     assert len(set(place.requests)) <= 1
     assert KEY not in everything_said(raised.value)
     assert KEY not in "".join(repr(vars(record)) for record in caplog.records)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def test_what_a_failed_connection_comes_from_is_told_without_what_was_written(over_the_wire: Any) -> None:
+    def write(request: httpx.Request) -> NoReturn:
+        # As those frames of httpcore have it that write a request.
+        buffer = f"Authorization: {request.headers['authorization']}"
+        try:
+            raise BrokenPipeError(f"{len(buffer)} bytes were not written")
+        except OSError as error:
+            raise httpx.WriteError(str(error)) from error
+
+    def call() -> NoReturn:
+        try:
+            raise LookupError("a failure of the user's own")
+        except LookupError:
+            calling(write, over_the_wire)
+            raise
+
+    with pytest.raises(APIConnectionError) as raised:
+        call()
+    assert KEY not in everything_said(raised.value)
+    errors = list(chain(raised.value))
+    kinds = [APIConnectionError, httpx.WriteError, BrokenPipeError, LookupError]
+    assert [type(error) for error in errors] == kinds
+    assert errors[-1].__traceback__ is not None
 
 
 REPEATING = {

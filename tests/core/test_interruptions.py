@@ -238,8 +238,9 @@ def test_a_second_ctrl_c_while_the_last_update_is_waited_for_is_logged_and_passe
     assert closed == ["sync"]
 
 
-def test_a_block_cancelled_twice_whose_loop_ends_says_that_its_end_may_not_have_arrived(
-    wire: Wire, closed: list[str], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("impatiently", [False, True])
+def test_the_end_of_a_block_cancelled_twice_outlives_the_loops_end_unless_it_is_cancelled_twice_itself(
+    impatiently: bool, wire: Wire, closed: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     go_on = threading.Event()
     wire.behave = lambda _: go_on.wait(PATIENCE)
@@ -258,11 +259,20 @@ def test_a_block_cancelled_twice_whose_loop_ends_says_that_its_end_may_not_have_
             await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await work
-        # The loop ends now, and with it what is left of the end.
+        for _ in range(2 if impatiently else 0):
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+        # The loop ends now: it cancels what is left of the end, and waits for it.
         threading.Timer(0.2, go_on.set).start()
 
     asyncio.run(run())
-    assert any("'nightly' may not have been ended: CancelledError" in message for message in caplog.messages)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    if impatiently:
+        assert any("'nightly' may not have been ended: CancelledError" in warning for warning in warnings)
+    else:
+        assert warnings == []
+        assert wire.methods[-1] == "DELETE"
     assert closed == ["async"]
 
 
@@ -296,6 +306,31 @@ def test_a_cancellation_while_the_end_is_sent_leaves_at_once_and_the_end_arrives
     assert wire.methods == ["PUT", "DELETE"]
     assert any(message.startswith("Ended Live Activity stream 'nightly'") for message in caplog.messages)
     assert closed == ["async"]
+
+
+def test_a_block_whose_loop_ends_while_its_start_is_on_its_way_ends_its_stream() -> None:
+    methods: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        methods.append(request.method)
+        if request.method == "PUT":  # it has arrived, and its answer never does
+            arrived.set()
+            await asyncio.Event().wait()
+        return httpx.Response(200, json=ENDED)
+
+    async def block() -> None:
+        client = AsyncActivitySmithClient(KEY, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+        async with AsyncLiveActivity("nightly", client=client):
+            await asyncio.Event().wait()
+
+    async def run() -> None:
+        work = asyncio.create_task(block())
+        await arrived.wait()
+        assert not work.done()
+
+    arrived = asyncio.Event()
+    asyncio.run(run())
+    assert methods == ["PUT", "DELETE"]
 
 
 # Ctrl-C while the block is entered

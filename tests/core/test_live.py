@@ -395,6 +395,10 @@ def test_what_is_said_after_the_end_reaches_nobody(live: Live, wire: Wire) -> No
     [
         ("nightly etl", {}, "stream_key"),
         ("nightly", {"steps": 0}, "steps"),
+        ("nightly", {"url": "example.com/runs/1"}, "^url: "),
+        ("nightly", {"url": "ftp://example.com/runs/1"}, "^url: "),
+        ("nightly", {"url": 5}, "^url: "),
+        ("nightly", {"url": 0}, "^url: "),
         ("nightly", {"titel": "x"}, "did you mean title"),
         ("nightly", {"success_color": "pink"}, "color"),
         ("nightly", {"failure_auto_dismiss_minutes": -1}, "auto_dismiss_minutes"),
@@ -477,6 +481,21 @@ def test_a_block_that_is_cancelled_ends_its_stream_as_cancelled_and_passes_that_
     asyncio.run(run())
     assert wire.methods == ["PUT", "DELETE"]
     assert wire.end["metadata"]["result"] == "cancelled"
+
+
+@pytest.mark.parametrize(("is_around", "result"), [(True, "cancelled"), (False, "failed")])
+def test_a_time_limit_around_a_block_is_a_cancellation_and_one_within_it_a_failure(
+    is_around: bool, result: str, wire: Wire
+) -> None:
+    async def run() -> None:
+        block = AsyncLiveActivity("nightly", client=wire.async_client())
+        around, within = asyncio.timeout(0 if is_around else None), asyncio.timeout(None if is_around else 0)
+        async with around, block, within:
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(run())
+    assert wire.end["metadata"]["result"] == result
 
 
 def test_a_block_that_is_cancelled_while_it_ends_leaves_at_once_and_the_end_still_goes_out(wire: Wire) -> None:

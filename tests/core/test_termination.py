@@ -1,17 +1,22 @@
 """SIGTERM and SIGHUP, which containers and closed terminals are ended with, end a block's stream as cancelled."""
 
 import asyncio
+import copy
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 import httpx
 import pytest
+from support.processes import eventually
 from support.sandbox import KEY, running_sandbox
 from support.service import ENDED, STARTED
 
@@ -81,6 +86,28 @@ async def main():
             await asyncio.Event().wait()
 asyncio.run(main())
 """
+MANY_BLOCKS = """
+import asyncio
+from activitysmith_integrations.core import AsyncLiveActivity
+async def job(key, entered):
+    async with AsyncLiveActivity(key):
+        await entered.wait()
+        await asyncio.Event().wait()
+async def tell(entered):
+    await entered.wait()
+    print("ready", flush=True)
+async def gather(jobs):
+    await asyncio.gather(*jobs)
+async def group(jobs):
+    async with asyncio.TaskGroup() as tasks:
+        for job in jobs:
+            tasks.create_task(job)
+async def main():
+    entered = asyncio.Barrier(4)
+    jobs = [job(key, entered) for key in ["quick", "slow", "slower"]]
+    await {together}([*jobs, tell(entered)])
+asyncio.run(main())
+"""
 NESTED_BLOCK = """
 import time
 from activitysmith_integrations.core import LiveActivity
@@ -91,16 +118,31 @@ with LiveActivity("term", steps=5), LiveActivity("inner"):
 """
 
 
-def terminate(program: str) -> tuple[int, str, dict[str, str]]:
-    """Run a program, terminate it once it is ready; its exit code, its output, and each stream's last result."""
+def terminate(
+    program: str, number: signal.Signals = signal.SIGTERM, *, refused_ends: Mapping[str, int] = MappingProxyType({})
+) -> tuple[int, str, dict[str, str]]:
+    """Run a program, and send it a signal once it is ready.
+
+    Args:
+        program: The program; it says when it is ready.
+        number: The signal.
+        refused_ends: How often the service answers that it is busy before it ends a stream, by key.
+
+    Returns:
+        Its exit code, its output, and the result that each stream ended with.
+    """
     with running_sandbox() as sandbox:
+        for key, times in refused_ends.items():
+            sandbox.inject_fault(method="DELETE", stream_key=key, status=503, times=times)
         environ = {**os.environ, "ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": sandbox.base_url}
         process = subprocess.Popen([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGTERM)
+        # A start that is cancelled before it is sent leaves nothing to end.
+        eventually(lambda: refused_ends.keys() <= sandbox.streams().keys(), "the streams that start")
+        process.send_signal(number)
         output = process.communicate(timeout=60)[0]
-        ends = {request["stream_key"]: request["body"]["metadata"]["result"] for request in sandbox.requests("DELETE")}
+        ends = {key: sandbox.ends(key)[-1]["metadata"]["result"] for key in sandbox.streams() if sandbox.ends(key)}
     return process.returncode, output, ends
 
 
@@ -120,6 +162,15 @@ def test_a_process_that_is_terminated_ends_its_streams_as_cancelled_and_exits_as
     program: str, ends: dict[str, str]
 ) -> None:
     assert terminate(program) == (128 + signal.SIGTERM, "", ends)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("together", ["gather", "group"])
+def test_all_async_blocks_of_a_process_that_is_ended_end_their_streams(together: str, number: signal.Signals) -> None:
+    program = MANY_BLOCKS.format(together=together)
+    code, _, ends = terminate(program, number, refused_ends={"quick": 1, "slow": 2, "slower": 3})
+    assert code in (128 + number, -number)
+    assert ends == dict.fromkeys(("quick", "slow", "slower"), "cancelled")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGALRM])
@@ -255,6 +306,11 @@ def test_what_was_there_is_put_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.parametrize("copied", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_copy_of_a_termination_exits_with_the_same_code(copied: Callable[[TerminatedError], TerminatedError]) -> None:
+    assert copied(TerminatedError(signal.SIGTERM)).code == 128 + signal.SIGTERM
+
+
 def test_a_signal_while_the_block_is_left_waits_for_the_end_to_be_sent() -> None:
     reached = []
 
@@ -275,7 +331,7 @@ def test_an_async_block_that_is_being_left_is_not_cancelled_again() -> None:
     async def leave() -> str:
         termination = AsyncTermination()
         termination.start()
-        termination.leave()
+        termination.leave(asyncio.create_task(asyncio.sleep(0)))
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.01)
         try:
@@ -316,13 +372,45 @@ while True:
 """
 
 
+# As libraries do that have something of their own to put in order first.
+CALLS_THE_ONE_BEFORE = """
+import signal
+import time
+from activitysmith_integrations.core import LiveActivity
+with LiveActivity("term"):
+    before = signal.getsignal(signal.SIGTERM)
+    def handle(number, frame):
+        print("handled", flush=True)
+        before(number, frame)
+    signal.signal(signal.SIGTERM, handle)
+    {within}
+print("ready", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+WAITS = """print("ready", flush=True)
+    while True:
+        time.sleep(0.1)"""
+
+
 def test_a_process_whose_block_was_left_in_another_thread_ends_as_python_does() -> None:
     assert terminate(LEFT_ELSEWHERE) == (-signal.SIGTERM, "", {"term": "succeeded"})
 
 
-def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_whom_it_belongs() -> None:
-    termination, received = Termination(), []
+def test_a_process_ends_by_a_handler_that_was_set_within_a_block_and_calls_the_one_before_it() -> None:
+    program = CALLS_THE_ONE_BEFORE.format(within="pass")
+    assert terminate(program) == (-signal.SIGTERM, "handled\n", {"term": "succeeded"})
+
+
+def test_a_handler_that_was_set_within_a_block_and_calls_the_one_before_it_has_the_block_left() -> None:
+    program = CALLS_THE_ONE_BEFORE.format(within=WAITS)
+    assert terminate(program) == (128 + signal.SIGTERM, "handled\n", {"term": "cancelled"})
+
+
+def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    termination = Termination()
     termination.start()
+    ours = signal.getsignal(signal.SIGTERM)
 
     def leave() -> None:
         with termination.leaving(None):
@@ -331,13 +419,13 @@ def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_whom_it_belon
     leaving = threading.Thread(target=leave)
     leaving.start()
     leaving.join()
-    before = signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
-    try:
-        Termination.request_all(signal.SIGUSR1)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert received == [signal.SIGUSR1]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is ours
+    raised: list[tuple[int, object]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number))))
+        Termination.request_all(signal.SIGTERM)
+    assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def test_a_forked_child_ends_as_python_does() -> None:

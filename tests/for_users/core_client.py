@@ -4,6 +4,7 @@ Each ``type: ignore`` is a wrong call; mypy speaks up if it finds nothing wrong 
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import assert_type
 
@@ -48,7 +49,11 @@ def right(client: ActivitySmithClient) -> None:
     client.end_stream("nightly", content_state={"title": "Nightly", "type": "progress", "percentage": 100})
     client.end_stream("nightly", content_state=MetricsState(title="t", metrics=[Metric(label="CPU", value=7)]))
     client.end_stream("nightly", action=OpenURLAction(title="Open", url="https://example.com"), tags=("a",))
-    client.end_stream("nightly", metadata={"rows": 7, "ok": True})
+    client.end_stream("nightly", metadata={"rows": 7, "ok": True, "share": Decimal("0.5")})
+    client.stream("nightly", content_state=ProgressState(title="t", percentage=Decimal("1.5")))
+    client.stream("nightly", content_state=ProgressState(title="t", value=Decimal(1), upper_limit=Decimal(7)))
+    client.stream("nightly", content_state=ValueState(title="t", value=Decimal(7)))
+    client.stream("nightly", content_state=MetricsState(title="t", metrics=[Metric(label="Rows", value=Decimal(7))]))
     figures = ({"label": "CPU", "value": 7}, Metric(label="Rows", value="7 M"))
     client.end_stream("nightly", content_state=MetricsState(title="t", metrics=figures, icon={"symbol": "bolt"}))
     bar = SegmentedProgressState(title="t", step_colors=("green", "red"), badge=MappingProxyType({"title": "new"}))

@@ -168,17 +168,22 @@ Tag: TypeAlias = Annotated[
 ]
 
 Flag: TypeAlias = Annotated[StrictBool, BeforeValidator(plain)]
-Number: TypeAlias = Annotated[int | float, BeforeValidator(_check_number)]
+if TYPE_CHECKING:
+    # What a caller may give. What is kept is one of Python's own numbers.
+    _AnyNumber: TypeAlias = int | float | Decimal
+else:
+    _AnyNumber = int | float
+Number: TypeAlias = Annotated[_AnyNumber, BeforeValidator(_check_number)]
 PositiveNumber: TypeAlias = Annotated[Number, Field(gt=0)]
 Percentage: TypeAlias = Annotated[Number, Field(ge=0, le=100)]
-DisplayValue: TypeAlias = Annotated[int | float | str, BeforeValidator(_check_display_value)]
-MetricValue: TypeAlias = Annotated[int | float | str, BeforeValidator(_check_metric_value)]
+DisplayValue: TypeAlias = Annotated[_AnyNumber | str, BeforeValidator(_check_display_value)]
+MetricValue: TypeAlias = Annotated[_AnyNumber | str, BeforeValidator(_check_metric_value)]
 WholeNumber: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Field(ge=0)]
 Steps: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Field(ge=1)]
 
 Tags: TypeAlias = Annotated[list[Tag], BeforeValidator(to_list)]
 Channels: TypeAlias = Annotated[list[Text], BeforeValidator(to_list), Field(min_length=1)]
-MetadataValue: TypeAlias = Annotated[str | bool | int | float, BeforeValidator(_check_metadata_value)]
+MetadataValue: TypeAlias = Annotated[str | bool | _AnyNumber, BeforeValidator(_check_metadata_value)]
 Metadata: TypeAlias = Annotated[
     dict[Text, MetadataValue], BeforeValidator(to_dict), AfterValidator(_check_metadata_size)
 ]

@@ -1,6 +1,7 @@
 """The bodies of requests, and the buttons and banner in them."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, TypeAlias, TypedDict, Unpack
 
 from pydantic import BeforeValidator, model_validator
@@ -84,7 +85,7 @@ _AnAlert: TypeAlias = Annotated[AlertPayload, LazyMember(_to_alert)]
 StateInput: TypeAlias = AnyState | Mapping[str, Any]
 ActionInput: TypeAlias = AnyAction | Mapping[str, Any]
 AlertInput: TypeAlias = AlertPayload | Mapping[str, Any]
-MetadataInput: TypeAlias = Mapping[str, str | int | float | bool]
+MetadataInput: TypeAlias = Mapping[str, str | int | float | Decimal | bool]
 
 
 class _Members(TypedDict, total=False):

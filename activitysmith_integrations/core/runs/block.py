@@ -22,7 +22,7 @@ from activitysmith_integrations.core.keys import check_stream_key, plain_string
 from activitysmith_integrations.core.retry import check_patience, seconds_for_calls
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default
 from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome
-from activitysmith_integrations.core.runs.picture import check_end_options, running_labels, shown_title
+from activitysmith_integrations.core.runs.picture import check_end_options, open_run, running_labels, shown_title
 from activitysmith_integrations.core.runs.progress import Progress
 from activitysmith_integrations.core.runs.sender import AsyncUpdateSender, UpdateSender
 from activitysmith_integrations.core.runs.termination import TerminatedError
@@ -56,7 +56,7 @@ class Block(Generic[ClientT, SenderT]):
         make_sender: Makes what sends how far the block is.
 
     Raises:
-        InvalidRequestError: The key, the steps or an option cannot be used.
+        InvalidRequestError: The key, the steps, the URL or an option cannot be used.
         ConfigurationError: The client or the patience cannot be used.
     """
 
@@ -75,6 +75,7 @@ class Block(Generic[ClientT, SenderT]):
         check_end_options(options, other=_PARAMETERS, synonyms=_SYNONYMS)
         self._options = options
         self._seconds = seconds_for_calls(check_patience(patience))
+        open_run(url)
         self._outcome = RunOutcome(self._key, "succeeded", url=url)
         self._start = Progress.begin(shown_title(self._outcome, options), steps)
         if client is not None and not isinstance(client, client_kind):

@@ -57,6 +57,10 @@ class UpdateHistory:
         shown = None if isinstance(error, BadRequestError) else self.shown
         return replace(self, shown=shown, resume_at=now + wait)
 
+    def given_up(self) -> "UpdateHistory":
+        """The history after nobody waited for the answer to the last request: it may have arrived."""
+        return replace(self, may_run=True)
+
     @property
     def needs_start(self) -> bool:
         """Whether a start was tried and nothing is shown yet."""

@@ -179,7 +179,7 @@ def _picture(outcome: RunOutcome, options: Mapping[str, Any]) -> dict[str, Any]:
     members: dict[str, Any] = {"content_state": _failure(outcome, options, style, message)}
     if style.alerts:
         members["alert"] = {"title": shown_title(outcome, options), "body": message}
-    button = _open_run(outcome.url)
+    button = _open_run_or_none(outcome.url)
     if button is not None:
         members["action"] = button
     return members
@@ -279,10 +279,20 @@ def _steps_in_words(outcome: RunOutcome) -> str:
     return f"{done} of {total} step{'' if total == 1 else 's'}"
 
 
-def _open_run(url: str | None) -> OpenURLAction | None:
-    if not url:
-        return None
+def open_run(url: str | None) -> OpenURLAction | None:
+    """The button that opens the run's page; None where there is no page.
+
+    Args:
+        url: The page.
+
+    Raises:
+        InvalidRequestError: A button cannot open it.
+    """
+    return None if url in (None, "") else OpenURLAction(title="Open run", url=url)
+
+
+def _open_run_or_none(url: str | None) -> OpenURLAction | None:
     try:
-        return OpenURLAction(title="Open run", url=url)
+        return open_run(url)
     except InvalidRequestError:
         return None

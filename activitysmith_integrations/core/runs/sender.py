@@ -290,5 +290,8 @@ class AsyncUpdateSender(_Sender):
         progress, request, retry = due
         try:
             self._delivered(progress, await self._client.with_retry(retry).send(self._key, request))
+        except asyncio.CancelledError:  # the event loop ends: whoever ends the stream has to know
+            self._history = self._history.given_up()
+            raise
         except Exception as error:
             self._refused(error)

@@ -27,6 +27,10 @@ class TerminatedError(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
+        self._number = number
+
+    def __reduce__(self) -> tuple[type["TerminatedError"], tuple[int]]:
+        return type(self), (self._number,)
 
 
 def _is_main_thread() -> bool:
@@ -117,8 +121,9 @@ class Termination(_Termination):
         Raises:
             TerminatedError: The innermost is not being left already.
         """
-        if not cls._open:  # the last one was left in another thread
+        if not cls._open:  # the last was left in another thread, or a handler that was set within it calls ours
             _put_back()
+            signal.signal(number, signal.SIG_DFL)  # what was there before; a handler that calls ours would call itself
             signal.raise_signal(number)
         # Not any(): each has to know.
         if [one.request(number) for one in cls._open][-1:] == [True]:
@@ -144,6 +149,7 @@ class AsyncTermination(_Termination):
     # The blocks of each event loop, and the signals that it handles for them.
     _open: ClassVar[dict[asyncio.AbstractEventLoop, tuple[list["AsyncTermination"], list[int]]]] = {}
     _task: asyncio.Task[Any] | None = None
+    _ending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Take over the signals that nobody else handles."""
@@ -167,9 +173,24 @@ class AsyncTermination(_Termination):
             if one.request(number) and one._task is not None:
                 one._task.cancel()
 
-    def leave(self) -> None:
-        """Let what follows run to its end: from now on a signal cancels nothing, and counts with :meth:`stop`."""
+    def leave(self, ending: asyncio.Task[None]) -> None:
+        """Let what follows run to its end: from now on a signal cancels nothing, and counts with :meth:`stop`.
+
+        Args:
+            ending: What ends the block's stream.
+        """
         self.is_leaving = True
+        self._ending = ending
+
+    async def wait_for_others(self) -> None:
+        """Wait for the blocks that are being left, too, if a signal came: what it raises stops the event loop.
+
+        A block that is still open is not waited for, since this one may be within it.
+        """
+        blocks, _ = self._open.get(asyncio.get_running_loop(), ((), ()))
+        endings = [one._ending for one in blocks if one._ending is not None]
+        if self.requested is not None and endings:
+            await asyncio.wait(endings)
 
     def stop(self, error: BaseException | None) -> None:
         """Put back what was there.
