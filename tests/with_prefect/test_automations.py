@@ -1,5 +1,6 @@
 import asyncio
 import json
+import logging
 from datetime import timedelta
 from fnmatch import fnmatch
 from typing import Any
@@ -20,6 +21,8 @@ from support.sandbox import KEY
 from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError, StreamRequest
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
+    aend_live_activity_stream_automation,
+    alive_activity_automation,
     end_live_activity_stream_automation,
     live_activity_automation,
 )
@@ -94,6 +97,58 @@ def test_a_second_call_updates_both(account: ActivitySmithCredentials, known: No
     there = saved(second.name)
     assert rendered(there, "COMPLETED")["content_state"]["title"] == "Twice"
     assert saved_webhook("end-live-activity-stream-twice").url.get_secret_value().startswith("https://other.example/")
+
+
+@pytest.mark.parametrize("make", [end_live_activity_stream_automation, live_activity_automation])
+def test_a_call_without_lost_after_deletes_what_an_earlier_one_made_for_lost_runs(
+    make: Any, account: ActivitySmithCredentials, known: None
+) -> None:
+    other = make("nightly/prod", "changed", credentials=account, lost_after=timedelta(minutes=10))[-1]
+    *_, lost = make("nightly", "changed", credentials=account, lost_after=timedelta(minutes=10))
+    assert saved(lost.name).id == lost.id
+    *_, end = make("nightly", "changed", credentials=account)
+    with pytest.raises(ValueError, match="not found"):
+        saved(lost.name)
+    assert saved(end.name).id == end.id
+    assert saved(other.name).id == other.id
+
+
+def test_what_somebody_paused_stays_paused(account: ActivitySmithCredentials, known: None) -> None:
+    first = live_activity_automation("nightly", "paused", credentials=account, lost_after=timedelta(minutes=10))
+    start, end, lost = first
+    asyncio.run(end.adisable())
+    asyncio.run(lost.adisable())
+    again = live_activity_automation(
+        "nightly", "paused", credentials=account, title="Again", lost_after=timedelta(minutes=20)
+    )
+    there = [saved(automation.name) for automation in (start, end, lost)]
+    assert [automation.enabled for automation in there] == [True, False, False]
+    assert [automation.enabled for automation in again] == [True, False, False]
+    assert rendered(there[1], "COMPLETED")["content_state"]["title"] == "Again"
+
+
+@pytest.mark.parametrize("make", [end_live_activity_stream_automation, live_activity_automation])
+def test_a_notebook_whose_event_loop_runs_makes_them_too(
+    make: Any, account: ActivitySmithCredentials, known: None
+) -> None:
+    async def cell() -> list[Automation]:
+        automations: list[Automation] = make("nightly", "notebook", credentials=account)
+        return automations
+
+    for automation in asyncio.run(cell()):
+        assert saved(automation.name).id == automation.id
+
+
+@pytest.mark.parametrize("make", [aend_live_activity_stream_automation, alive_activity_automation])
+def test_the_server_is_asked_once_for_the_flow_and_once_for_the_credentials(
+    make: Any, account: ActivitySmithCredentials, known: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    account.save("asked", overwrite=True)
+    with caplog.at_level(logging.INFO, "httpx"):
+        asyncio.run(make("nightly", "asked", credentials="asked"))
+    asked = [record.getMessage() for record in caplog.records if record.name == "httpx"]
+    assert sum("/flows/filter" in line for line in asked) == 1
+    assert sum("/activitysmith-credentials/block_documents/name/asked" in line for line in asked) == 1
 
 
 @pytest.mark.parametrize(
