@@ -179,7 +179,17 @@ def test_every_end_of_a_run_has_its_picture_whatever_the_names(
 def test_the_error_is_shown_when_asked_for(account: ActivitySmithCredentials, known: None) -> None:
     (automation,) = end_live_activity_stream_automation("nightly", "nightly", credentials=account, include_error=True)
     body = rendered(automation, "FAILED", message=NASTY * 20)
-    assert body["content_state"]["message"] == f"Failed: {(NASTY * 20)[:120]}"
+    text = f"Failed: {(NASTY * 20)[:120]}"
+    assert (body["content_state"]["message"], body["alert"]["body"]) == (text, text)
+
+
+@pytest.mark.parametrize(("state", "badge"), [("FAILED", "Failed"), ("CRASHED", "Crashed")])
+def test_a_state_without_a_message_shows_nothing_in_its_place(
+    account: ActivitySmithCredentials, known: None, state: str, badge: str
+) -> None:
+    (automation,) = end_live_activity_stream_automation("nightly", "nightly", credentials=account, include_error=True)
+    body = rendered(automation, state, message="")
+    assert (body["content_state"]["message"], body["alert"]["body"]) == (badge, badge)
 
 
 def test_a_deployments_runs_are_told_from_the_flows_other_runs(account: ActivitySmithCredentials, known: None) -> None:
