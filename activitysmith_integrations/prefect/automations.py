@@ -113,13 +113,14 @@ async def aend_live_activity_stream_automation(
             runs, give them the same one, such as ``live_activity_hooks("nightly-etl")``.
         credentials: The block, its name, or None for the environment's key.
         results: The ends of runs to act upon; a timeout is one with a failure.
-        lost_after: Without a sign of life from a run for this long, show it as crashed; a run that waits is not taken
-            for a lost one. It must be 10 s at least, and longer than the time between two signs of life
-            (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``: 180 s by default in Prefect 3.8, none in 3.6). The run's state
-            stays as it is. A sign of life that reaches the server after the run's end, as that of a run of less than a
-            second does (seen on 3.8.8), is taken for a run that goes on: its stream is then ended once more. So choose
-            less than the time to the next run. A run that dies before its first sign of life is not noticed. Without
-            it, an earlier call's automation for lost runs is deleted.
+        lost_after: Without a heartbeat from a run for this long, show it as crashed; a run that waits is not taken for
+            a lost one. It must be 10 s at least, and longer than the time between two heartbeats, as far as the
+            settings here tell it: ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, 180 s by default. Early 3.6 releases give none
+            unless ``PREFECT_RUNNER_HEARTBEAT_FREQUENCY`` is set. The run's state stays as it is. A heartbeat that
+            reaches the server after the run's end, as that of a run of less than a second does (seen on 3.8.8), is
+            taken for a run that goes on: its stream is then ended once more. So choose less than the time to the next
+            run. A run that dies before its first heartbeat is not noticed. Without it, an earlier call's automation for
+            lost runs is deleted.
         options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.
 
     Returns:
@@ -190,7 +191,7 @@ class _Plan:
             await _delete(name)
         else:
             payload = lost_payload(self._flow_name, self.options)
-            saved.append(await _save(name, f"{about} gives no sign of life.", self.lost, webhook, payload))
+            saved.append(await _save(name, f"{about} gives no heartbeat.", self.lost, webhook, payload))
         return saved
 
 

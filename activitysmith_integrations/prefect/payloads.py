@@ -70,7 +70,7 @@ def end_payload(flow_name: str, options: core.EndOptions) -> str:
 
 
 def lost_payload(flow_name: str, options: core.EndOptions) -> str:
-    """The request that ends the stream of a run that gives no sign of life.
+    """The request that ends the stream of a run that gives no heartbeat.
 
     Args:
         flow_name: The flow.

@@ -210,7 +210,7 @@ def test_flows_that_share_a_stream_have_an_automation_each(account: ActivitySmit
     assert len({automation.id for automations in ends for automation in automations}) == 6
 
 
-def test_a_run_that_gives_no_sign_of_life_has_an_automation_of_its_own(
+def test_a_run_that_gives_no_heartbeat_has_an_automation_of_its_own(
     account: ActivitySmithCredentials, known: None
 ) -> None:
     _, lost = end_live_activity_stream_automation(
@@ -252,6 +252,44 @@ def test_what_cannot_be_used_is_refused_before_anything_is_saved(
     for name in ("Start Live Activity stream refused", "End Live Activity stream refused"):
         with pytest.raises(ValueError, match="refused"):
             saved(f"{name} of nightly")
+
+
+@pytest.mark.parametrize("make", [end_live_activity_stream_automation, live_activity_automation])
+@pytest.mark.parametrize("seconds", [60, 180])
+def test_a_time_within_which_no_heartbeat_is_due_is_refused(
+    make: Any, seconds: int, account: ActivitySmithCredentials, known: None, heartbeat_setting: Any
+) -> None:
+    with (
+        temporary_settings({heartbeat_setting: 180}),
+        pytest.raises(InvalidRequestError) as refusal,
+    ):
+        make("nightly", "hasty", credentials=account, lost_after=timedelta(seconds=seconds))
+    said = str(refusal.value)
+    assert "lost_after: must be longer than the 180 s between two heartbeats (PREFECT_" in said
+    assert f"not {seconds} s, " in said
+    assert "take timedelta(seconds=540), or a smaller PREFECT_" in said
+    with pytest.raises(ValueError, match="not found"):
+        saved("End Live Activity stream hasty of nightly")
+
+
+def test_a_time_longer_than_between_two_heartbeats_is_taken(
+    account: ActivitySmithCredentials, known: None, heartbeat_setting: Any
+) -> None:
+    with temporary_settings({heartbeat_setting: 30}):
+        _, lost = end_live_activity_stream_automation(
+            "nightly", "patient", credentials=account, lost_after=timedelta(seconds=31)
+        )
+    assert saved(lost.name).trigger.within == timedelta(seconds=31)  # type: ignore[union-attr]
+
+
+def test_where_no_heartbeats_are_known_of_any_time_is_taken(
+    account: ActivitySmithCredentials, known: None, heartbeat_setting: Any
+) -> None:
+    with temporary_settings({heartbeat_setting: None}):
+        _, lost = end_live_activity_stream_automation(
+            "nightly", "unknown-heartbeats", credentials=account, lost_after=timedelta(seconds=10)
+        )
+    assert saved(lost.name).trigger.within == timedelta(seconds=10)  # type: ignore[union-attr]
 
 
 def test_a_run_that_never_started_ends_nothing(account: ActivitySmithCredentials, known: None) -> None:
