@@ -171,7 +171,7 @@ MOVING = {
     "middle": Case("live-short", "fail", "COMPLETED", "succeeded", ""),
     "killed": Case("live-doomed", "sigkill", "CRASHED", "crashed", "Crashed"),
     "cancelled": Case("live-doomed", "sleep", "CANCELLED", "cancelled", "Cancelled after "),
-    "terminated": Case("live-doomed", "sigterm", "CRASHED", "crashed", "step crashed after 10 of 20 steps"),
+    "terminated": Case("live-doomed", "sigterm", "CRASHED", "crashed", "step crashed after 10 of 20 tasks"),
     **{f"four-{number}": Case("live-short", "together", "COMPLETED", "succeeded", "") for number in range(4)},
 }
 
