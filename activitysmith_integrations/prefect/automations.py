@@ -259,7 +259,9 @@ async def _webhook(method: Literal["PUT", "DELETE"], key: str, credentials: Acti
         "Content-Type": "application/json",
     }
     webhook = Webhook(method=method, url=SecretStr(url), headers=SecretDict(headers))
-    return await webhook.asave(name=_block_name("start" if method == "PUT" else "end", key), overwrite=True)
+    # Early 3.6 releases (seen on 3.6.0) have one method for both, which makes a coroutine where a loop runs.
+    save = webhook.asave if hasattr(webhook, "asave") else webhook.save
+    return cast(UUID, await save(name=_block_name("start" if method == "PUT" else "end", key), overwrite=True))
 
 
 def _block_name(verb: str, key: str) -> str:
