@@ -1,15 +1,14 @@
-"""A callback ends the stream; one notifier serves success and failure.
+"""A notifier of your own ends the stream that the tag starts and moves; one serves success and failure.
 
-What: when the run is over, its Live Activity ends with the picture of what happened. When: you want no extra task.
-Callbacks are best effort: Airflow calls none when somebody marks a run by hand. Needs: the connection
-``activitysmith_default``.
+What: when the run is over, its Live Activity ends as the notifier says: here a failure stays for an hour. When: the end
+is to look different, and you want no extra task. Needs: the connection ``activitysmith_default``.
 """
 
 from airflow.sdk import DAG, task
 
 from activitysmith_integrations.airflow.notifications import end_activitysmith_stream
 
-end_stream = end_activitysmith_stream()
+end_stream = end_activitysmith_stream(failure_auto_dismiss_minutes=60)
 
 with DAG(
     "example_notifier_on_the_dag",
@@ -17,7 +16,7 @@ with DAG(
     params={"fail": False},
     on_success_callback=end_stream,
     on_failure_callback=end_stream,
-    tags=["example"],
+    tags=["example", "activitysmith"],
 ):
 
     @task

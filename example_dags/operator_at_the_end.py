@@ -1,7 +1,8 @@
 """A task ends the stream, and Airflow's retries make sure that it does.
 
-What: the last task looks at the run and shows what happened: green when every step is complete, a red alert that
-names the failed step otherwise. As a teardown it runs in any case, and a run that failed stays failed.
+What: the tag starts and moves the stream; the last task looks at the run and shows what happened: green when every
+step is complete, a red alert that names the failed step otherwise. As a teardown it also runs after a failure, and a
+run that failed stays failed. Where it does not run (``dagrun_timeout``), the tag's callback ends the stream.
 When: you would rather see a failed task than a picture that never ended.
 Needs: the connection ``activitysmith_default``.
 """
@@ -12,7 +13,7 @@ from airflow.sdk import DAG, task
 
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
 
-with DAG("example_operator_at_the_end", schedule=None, params={"fail": False}, tags=["example"]):
+with DAG("example_operator_at_the_end", schedule=None, params={"fail": False}, tags=["example", "activitysmith"]):
 
     @task
     def extract() -> list[int]:

@@ -1,25 +1,27 @@
 """A state of your own: any picture the service can show, with templates in it.
 
-What: the run ends with figures that a task computed, and a failure still shows what failed. When: the default picture
-is not what matters here. Needs: the connection ``activitysmith_default``.
+What: the stream starts without a figure and ends with the one that a task computed, and a failure still shows what
+failed. When: the default picture is not what matters here. Needs: the connection ``activitysmith_default``.
 """
 
 from airflow.sdk import DAG, task
 
 from activitysmith_integrations.airflow.notifications import end_activitysmith_stream
-from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
-
-STREAM = "warehouse-rows"
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithStreamOperator
 
 with DAG(
     "example_own_state",
     schedule=None,
     params={"fail": False},
-    on_failure_callback=end_activitysmith_stream(STREAM, title="Warehouse"),
+    on_failure_callback=end_activitysmith_stream(title="Warehouse"),
     tags=["example"],
 ):
+    start_stream = ActivitySmithStreamOperator(
+        task_id="start_stream",
+        content_state={"type": "metrics", "title": "Warehouse", "metrics": [{"label": "Rows", "value": 0}]},
+    )
 
-    @task
+    @task(trigger_rule="all_done")  # the work goes on where the account has no place for the stream
     def count_rows(params: dict[str, bool]) -> int:
         if params["fail"]:
             raise RuntimeError("nothing to count")
@@ -27,7 +29,6 @@ with DAG(
 
     end_stream = ActivitySmithEndStreamOperator(
         task_id="end_stream",
-        stream_key=STREAM,
         content_state={
             "type": "metrics",
             "title": "Warehouse",
@@ -36,4 +37,4 @@ with DAG(
             "auto_dismiss_minutes": "{{ 5 * 2 }}",
         },
     )
-    count_rows() >> end_stream
+    start_stream >> count_rows() >> end_stream

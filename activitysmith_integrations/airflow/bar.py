@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from activitysmith_integrations.airflow.task_states import OVER, States, Tasks, below, split_key
+from activitysmith_integrations.airflow.task_states import OVER, States, Task, Tasks, below, split_key
 from activitysmith_integrations.core.runs.segments import MAX_SEGMENTS, fold_steps
 
 MAPPED_STEPS = 10
@@ -77,15 +77,30 @@ class Bar:
         return MAPPED_STEPS if task_id in self.mapped else 1
 
 
-def counted_tasks(tasks: Tasks) -> Tasks:
-    """The tasks that are steps: all but those that end the stream, what comes after them, and what follows the run."""
+def counted_tasks(tasks: Tasks, stream_key: str | None = None) -> Tasks:
+    """The tasks that are steps: all but those that end the stream, what comes after them, and what follows the run.
+
+    Args:
+        tasks: The tasks of the DAG.
+        stream_key: The stream, as the user wrote it; None for the run's own. A task that ends another one is a step.
+    """
     excluded = set[str]()
     for task_id, task in tasks.items():
-        if task.role != "work":
+        if task.role == "follows_run":
             excluded.add(task_id)
-        if task.role == "ends_stream":
-            excluded |= below(tasks, task_id)
+        elif ends_stream(task, stream_key):
+            excluded |= {task_id, *below(tasks, task_id)}
     return {task_id: task for task_id, task in tasks.items() if task_id not in excluded}
+
+
+def ends_stream(task: Task, stream_key: str | None) -> bool:
+    """Whether a task ends a stream.
+
+    Args:
+        task: The task.
+        stream_key: The stream, as the user wrote it; None for the run's own.
+    """
+    return task.role == "ends_stream" and task.stream_key == stream_key
 
 
 def bar_of(counted: Tasks) -> Bar:

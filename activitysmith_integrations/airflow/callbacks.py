@@ -251,6 +251,23 @@ OCCASIONS = ("execute", "success", "failure", "skipped")
 """When a task calls something that reports how far its run is."""
 
 
+def task_ends(dag: Any, stream_key: str | None) -> bool:
+    """Whether callbacks of tasks end a stream as well.
+
+    Args:
+        dag: The DAG; a serialized one has no callbacks.
+        stream_key: The stream, as the user wrote it; None for the run's own.
+    """
+    every = (
+        callback
+        for task in getattr(dag, "tasks", ())
+        for when in OCCASIONS
+        for callback in callbacks_of(task, when)
+        if getattr(callback, "ends_stream", False)
+    )
+    return any(callback.stream_key == stream_key for callback in every)
+
+
 def reports_progress(task: Any) -> bool:
     """Whether a task calls something that reports how far its run is."""
     every = (callback for when in OCCASIONS for callback in callbacks_of(task, when))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,25 @@ def _plain_task(task: Any) -> Task:
         is_empty=is_empty(task),
         is_ignored_teardown=is_teardown and not getattr(task, "on_failure_fail_dagrun", False),
         role=role_of(task),
+        stream_key=written_key(task),
     )
+
+
+def written_key(task: Any) -> str | None:
+    """The stream of an operator of ours as the user wrote it; None for the run's own.
+
+    Args:
+        task: The operator of the DAG, which no instance has rendered.
+    """
+    arguments = getattr(task, "partial_kwargs", None) if getattr(task, "is_mapped", False) else None
+    if arguments is None:
+        key = getattr(task, "stream_key", None)
+    elif "stream_key" in arguments:
+        key = arguments["stream_key"]
+    else:  # each instance may have its own
+        expanded = getattr(getattr(task, "expand_input", None), "value", None)
+        key = "expanded" if isinstance(expanded, Mapping) and "stream_key" in expanded else None
+    return None if key is None else str(key)
 
 
 def role_of(task: Any) -> Role:

@@ -20,7 +20,7 @@ from activitysmith_integrations.airflow.operator_base import (
 from activitysmith_integrations.core.retry import check_seconds
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from activitysmith_integrations.airflow.follow_steps import Step
     from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
@@ -57,7 +57,8 @@ class ActivitySmithFollowRunOperator(Operator):
         stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
         deferrable: Whether to follow the run from the triggerer; else the task keeps its worker's slot.
         poll_interval: Seconds between two looks at the states.
-        patience: Seconds that the end may take to get through to the service, and Airflow to tell the states.
+        patience: Seconds that the end may take to get through to the service, and Airflow to tell the states or, in the
+            triggerer, to find the connection.
         activitysmith_conn_id: The connection.
         kwargs: As for every operator. What would keep it from its run is not heeded: ``execution_timeout``,
             ``depends_on_past``, ``wait_for_downstream`` and ``max_active_tis_per_dag``. ``priority_weight`` is 1000
@@ -81,14 +82,14 @@ class ActivitySmithFollowRunOperator(Operator):
     def __init__(
         self,
         *,
-        stream_key: str | None = None,
+        stream_key: str | XComArg | None = None,
         content_state: StateInput | None = None,
-        on_success: SuccessForm | None = None,
-        on_failure: FailureForm | None = None,
+        on_success: SuccessForm | str | None = None,
+        on_failure: FailureForm | str | None = None,
         title: str | None = None,
         subtitle: str | None = None,
-        success_color: Color | None = None,
-        failure_color: Color | None = None,
+        success_color: Color | str | None = None,
+        failure_color: Color | str | None = None,
         success_auto_dismiss_minutes: int | str | None = None,
         failure_auto_dismiss_minutes: int | str | None = None,
         start_unseen_failures: bool | str | None = None,
@@ -146,7 +147,7 @@ class ActivitySmithFollowRunOperator(Operator):
         from activitysmith_integrations.airflow.run import Run
         from activitysmith_integrations.core.runs.steps import take
 
-        run = Run(context)
+        run = Run(context, self._written_key)
         if run.is_temporary or run.is_in_process:
             self.log.info(TASKS_TEST_SHOWS_NOTHING if run.is_temporary else _DAGS_TEST_SHOWS_NOTHING)
             return {}

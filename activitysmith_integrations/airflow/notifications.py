@@ -32,6 +32,7 @@ from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patien
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from activitysmith_integrations.airflow.end_options import TemplatedEndOptions
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.airflow.run_memory import FailedStart
     from activitysmith_integrations.core.runs.ending import End, EndResult
@@ -61,8 +62,9 @@ class ActivitySmithEndStreamNotifier(Callback):
     """Ends a Live Activity stream when a DAG or task is over, with the picture of what happened.
 
     One instance serves ``on_success_callback``, ``on_failure_callback`` and ``on_skipped_callback``, on a DAG, a
-    task or in ``default_args``, and a ``DeadlineAlert`` (as ``AsyncCallback`` or ``SyncCallback``): it tells
-    success from failure by itself. On a start or a retry, where nothing is over, it does nothing.
+    task or in ``default_args``, and a ``DeadlineAlert`` (as ``AsyncCallback``; as ``SyncCallback`` from Airflow
+    3.2 on, since the scheduler of 3.1 stops at one): it tells success from failure by itself. On a start or a retry,
+    where nothing is over, it does nothing.
 
     It takes *patience* seconds at most whatever the network does (and what Airflow itself takes to hand out a
     connection), logs one line, and never raises. Many callbacks in one process share 40 seconds.
@@ -92,7 +94,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         patience: float = DEFAULT_PATIENCE,
         context: Context | None = None,
-        **options: Unpack[core.EndOptions],
+        **options: Unpack[TemplatedEndOptions],
     ) -> None:
         super().__init__(stream_key, activitysmith_conn_id, options, context)
         if stream_key is not None or options:
@@ -130,7 +132,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         from activitysmith_integrations.airflow.run import Run
 
         try:
-            run = Run(context)
+            run = Run(context, self.stream_key)
             reason = self._reason_to_send_nothing(run)
             if reason is not None:
                 say(self, (logging.INFO, reason))
@@ -144,6 +146,8 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, (logging.ERROR, f"{stream_in_words(self)} was not ended: {error_text(error)}"))
             return None
         end, failed_start = end_for(self, run, outcome), self._failed_start(run)
+        if self._is_of_another_run(run):
+            end = end.of_unshown_run()
         if failed_start is not None and not failed_start.may_run and not end.is_failure:
             from activitysmith_integrations.core.runs.log_lines import line_of_unshown_end
 
@@ -166,6 +170,15 @@ class ActivitySmithEndStreamNotifier(Callback):
         if self.stream_key is not None or not run.is_of_task or run.result == "succeeded":
             return False
         return callbacks.own_end(run.dag, "failure") is not None and callbacks.is_shown(run.dag) and run.goes_on
+
+    def _is_of_another_run(self, run: Run) -> bool:
+        """Whether a stream that has ended must have been ended by an earlier run, or before this one was cleared."""
+        if run.is_deadline or run.is_ended_by_task:
+            return False
+        if run.is_of_task:
+            return self.stream_key is not None and run.is_only_failure
+        is_new = self.stream_key is not None or run.clear_number > 0
+        return is_new and not callbacks.task_ends(run.dag, self.stream_key)
 
     def _failed_start(self, run: Run) -> FailedStart | None:
         from activitysmith_integrations.airflow.run_memory import RunMemory

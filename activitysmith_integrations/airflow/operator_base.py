@@ -136,6 +136,14 @@ class Operator(BaseOperator):
     def _check_literals(options: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
+    @property
+    def _written_key(self) -> str | None:
+        """The stream as the user wrote it; this may be a rendered copy of the DAG's operator."""
+        from activitysmith_integrations.airflow.dag_tasks import written_key
+
+        dag = self.get_dag()
+        return written_key(dag.get_task(self.task_id) if dag else self)
+
     def _options(self) -> dict[str, Any]:
         return templates.given({name: getattr(self, name) for name in self.option_names})
 
@@ -152,11 +160,13 @@ class Operator(BaseOperator):
             content: What the user wrote.
             context: What templates can name.
             jinja_env: Airflow's environment; the DAG's own are used.
-            seen_oids: Airflow's; not used.
+            seen_oids: The ids of what upstream tasks returned, for a mapped operator: data, and no templates.
 
         Raises:
             AirflowFailException: The stream key or the connection renders to None or to nothing.
         """
+        if seen_oids is not None and id(content) in seen_oids:
+            return content
         found = templates.environments(self.dag, self.get_template_env)
         name = next((field for field in self.template_fields if getattr(self, field) is content), None)
         if name is None:
@@ -187,7 +197,7 @@ class Operator(BaseOperator):
         """
         from activitysmith_integrations.airflow.run import Run
 
-        run = Run(context)
+        run = Run(context, self._written_key)
         if run.is_temporary:
             self.log.info(TASKS_TEST_SHOWS_NOTHING)
             return {}

@@ -12,6 +12,8 @@ from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.airflow.operator_base import DEFERS, NAMES, Operator, keeps_arguments, options_of
 
 if TYPE_CHECKING:
+    from airflow.sdk import XComArg
+
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.airflow.task_states import Role
     from activitysmith_integrations.core.models.fields import Color
@@ -25,7 +27,8 @@ class ActivitySmithEndStreamOperator(Operator):
     """Ends a Live Activity stream, and makes sure that it ends.
 
     Put it last with ``trigger_rule="all_done"``, or make it a teardown: without a ``content_state`` it looks at
-    the run's tasks and shows what happened. Itself and what comes after it are not counted. A failure whose stream
+    the run's tasks and shows what happened. Itself and what comes after it are not counted. Where Airflow skips it
+    (``dagrun_timeout``, a setup of it that failed), the tag's callback ends the stream. A failure whose stream
     the service does not know is started and ended, so that it is seen.
 
     A fault that can pass is left to Airflow's own retries, so give it some (``retries=3``). One that cannot
@@ -59,14 +62,14 @@ class ActivitySmithEndStreamOperator(Operator):
     def __init__(
         self,
         *,
-        stream_key: str | None = None,
+        stream_key: str | XComArg | None = None,
         content_state: StateInput | None = None,
-        on_success: SuccessForm | None = None,
-        on_failure: FailureForm | None = None,
+        on_success: SuccessForm | str | None = None,
+        on_failure: FailureForm | str | None = None,
         title: str | None = None,
         subtitle: str | None = None,
-        success_color: Color | None = None,
-        failure_color: Color | None = None,
+        success_color: Color | str | None = None,
+        failure_color: Color | str | None = None,
         success_auto_dismiss_minutes: int | str | None = None,
         failure_auto_dismiss_minutes: int | str | None = None,
         start_unseen_failures: bool | str | None = None,
@@ -98,6 +101,8 @@ class ActivitySmithEndStreamOperator(Operator):
 
         options: Any = {"title": run.title, **templates.typed(self._options())}
         end = build_end(outcome_so_far(run), options)
+        if self.stream_key is not None and getattr(run.ti, "try_number", 1) == 1:
+            end = end.of_unshown_run()  # what has ended under a key of the user's own was an earlier run
         with hook.get_conn() as client:
             result = end_stream(client, key, end)
         self.log.log(*line_of_end(key, end, result))
@@ -110,8 +115,8 @@ class ActivitySmithStreamOperator(Operator):
     Without a ``content_state`` it shows how far the run is: put first, it starts the stream with an empty bar.
     Whatever ends the stream has to come after it.
 
-    A fault is treated as by :class:`ActivitySmithEndStreamOperator`; a task that only shows something need not
-    fail a run, so let what comes next have ``trigger_rule="all_done"`` where that matters.
+    A fault is treated as by :class:`ActivitySmithEndStreamOperator`. A task that only shows something need not fail a
+    run, or hold it up: make it a teardown beside the work, or let what comes next have ``trigger_rule="all_done"``.
 
     The state and what goes with it are the members of :class:`~activitysmith_integrations.core.StreamRequest`. They,
     the two lines, the stream and the connection are templated.
@@ -140,7 +145,7 @@ class ActivitySmithStreamOperator(Operator):
     def __init__(
         self,
         *,
-        stream_key: str | None = None,
+        stream_key: str | XComArg | None = None,
         content_state: StateInput | None = None,
         title: str | None = None,
         subtitle: str | None = None,

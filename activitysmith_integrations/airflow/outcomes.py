@@ -45,7 +45,16 @@ def outcome_of(run: Run, *, of_the_run: bool = True) -> RunOutcome | None:
 
 
 def outcome_so_far(run: Run) -> RunOutcome:
-    """What happened so far, for a task that ends the stream."""
+    """What happened so far, for a task that ends the stream.
+
+    Args:
+        run: The run.
+
+    Raises:
+        LookupError: Airflow does not tell the states of the run's tasks, so it may as well have failed.
+    """
+    if run.tasks and not run.posted_states:
+        raise LookupError("Airflow does not tell the states of the run's tasks, so how the run went is not known")
     is_failure = has_failed(run.tasks, run.states, is_fail_fast=run.is_fail_fast)
     result: Result = "failed" if is_failure else "succeeded"
     return _outcome(run, result, _counts(run, result, is_over=False))

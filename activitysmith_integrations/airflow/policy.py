@@ -152,10 +152,11 @@ def _model_of(
 def _report(task: Any, reporter: ProgressReporter) -> None:
     """Have a task call a reporter when it begins and ends, after the callbacks that it has."""
     from activitysmith_integrations.airflow.callbacks import OCCASIONS, callbacks_of, reports_progress
-    from activitysmith_integrations.airflow.dag_tasks import is_empty, role_of
+    from activitysmith_integrations.airflow.dag_tasks import is_empty, role_of, written_key
 
     # The scheduler settles an empty operator without a worker, unless it has callbacks (Airflow 3.1 to 3.3).
-    if is_empty(task) or role_of(task) != "work" or reports_progress(task):
+    ends_run = role_of(task) == "ends_stream" and written_key(task) is None
+    if is_empty(task) or ends_run or role_of(task) == "follows_run" or reports_progress(task):
         return
     for when in OCCASIONS:
         setattr(task, f"on_{when}_callback", [*callbacks_of(task, when), reporter])

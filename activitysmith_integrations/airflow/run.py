@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow import task_states
-from activitysmith_integrations.airflow.bar import Bar, bar_of, counted_tasks
+from activitysmith_integrations.airflow.bar import Bar, bar_of, counted_tasks, ends_stream
 from activitysmith_integrations.airflow.dag_tasks import plain_tasks
 from activitysmith_integrations.airflow.reporting import Instance, states_with
 from activitysmith_integrations.airflow.task_states import Tasks, split_key
@@ -38,10 +38,12 @@ class Run:
 
     Args:
         context: What Airflow gave; it is not changed.
+        written_key: The stream that is shown, as the user wrote it; None for the run's own.
     """
 
-    def __init__(self, context: Mapping[str, Any]) -> None:
+    def __init__(self, context: Mapping[str, Any], written_key: Any = None) -> None:
         self.context = normalized(context)
+        self._written_key = None if written_key is None else str(written_key)
         self.dag: Any = self.context["dag"]
         self.dag_id: str = self.dag.dag_id or ""
         self.run_id: str | None = self.context["run_id"]
@@ -110,12 +112,12 @@ class Run:
     @functools.cached_property
     def tasks(self) -> Tasks:
         """The tasks that are steps."""
-        return counted_tasks(plain_tasks(self.dag))
+        return counted_tasks(plain_tasks(self.dag), self._written_key)
 
     @property
     def is_ended_by_task(self) -> bool:
-        """Whether the DAG has a task that ends a stream."""
-        return any(task.role == "ends_stream" for task in plain_tasks(self.dag).values())
+        """Whether the DAG has a task that ends the stream."""
+        return any(ends_stream(task, self._written_key) for task in plain_tasks(self.dag).values())
 
     @functools.cached_property
     def bar(self) -> Bar:
@@ -137,6 +139,12 @@ class Run:
         return task_states.label(known, map_index_of(self.ti), self.map_name)
 
     @property
+    def is_only_failure(self) -> bool:
+        """Whether it is certain that no other task instance of the run has failed."""
+        others = {key: state for key, state in self.posted_states.items() if key != self.instance.key}
+        return bool(self.posted_states) and "failed" not in others.values()
+
+    @property
     def map_name(self) -> str | None:
         """What ``map_index_template`` calls the instance whose callback this is; None where it is not mapped."""
         return getattr(self.ti, "rendered_map_index", None) if map_index_of(self.ti) >= 0 else None
@@ -152,7 +160,8 @@ class Run:
             return _BY_STATE.get(text_of(getattr(self.context["dag_run"], "state", None)) or "", "failed")
         state = self.ti_state
         if state is None:
-            # A task that was killed: the dag-processor runs its callback and does not say which.
+            # A task that was killed: the dag-processor runs its callback and does not say which. Airflow 3.1 and 3.2
+            # call that of a failure for one that will be tried again, too.
             will_retry = getattr(self.ti, "try_number", 0) <= (getattr(self.ti, "max_tries", None) or 0)
             return None if will_retry else "failed"
         result = _BY_STATE.get(state)

@@ -127,7 +127,7 @@ class ActivitySmithStreamNotifier(Callback):
         from activitysmith_integrations.airflow.run import Run
 
         try:
-            run = Run(context)
+            run = Run(context, self.stream_key)
             reason = _reason_to_send_nothing(run)
             if reason is not None:
                 say(self, (logging.INFO, reason))

@@ -38,7 +38,8 @@ class Task:
         mapped_group: The mapped task group that it is a part of, None where there is none.
         is_empty: Whether the scheduler settles it without a worker.
         is_ignored_teardown: Whether it is a teardown whose failure does not fail the run.
-        role: Whether it does the DAG's work, ends the run's stream, or follows the run.
+        role: Whether it does the DAG's work, ends a stream, or follows the run.
+        stream_key: The stream that it ends, as the user wrote it; None for the run's own, and for tasks without.
     """
 
     task_id: str
@@ -51,6 +52,7 @@ class Task:
     is_empty: bool = False
     is_ignored_teardown: bool = False
     role: Role = "work"
+    stream_key: str | None = None
 
 
 Tasks: TypeAlias = Mapping[str, Task]

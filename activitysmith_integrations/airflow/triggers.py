@@ -30,7 +30,8 @@ class FollowRunTrigger(BaseTrigger):
         run: The run, see :meth:`FollowedRun.to_json`.
         history: What was sent before, see :attr:`RunFollower.history`.
         poll_interval: Seconds between two looks.
-        patience: Seconds that the end may take to get through to the service, and Airflow to tell the states.
+        patience: Seconds that the end may take to get through to the service, and Airflow to tell the states or to find
+            the connection.
     """
 
     def __init__(
@@ -58,7 +59,12 @@ class FollowRunTrigger(BaseTrigger):
         from activitysmith_integrations.core.runs.steps import async_take
 
         follower = RunFollower(FollowedRun.from_json(self.run_data), self.history)
-        async with await ActivitySmithHook(follower.run.conn_id).get_async_conn() as client:
+        try:
+            found = await self._connected(follower.run.conn_id)
+        except RuntimeError as error:
+            yield TriggerEvent({"answer": None, "error": str(error)})  # type: ignore[no-untyped-call]
+            return
+        async with found as client:
 
             async def perform(step: Step) -> Any:
                 return await _perform(step, follower.run, client)
@@ -70,6 +76,26 @@ class FollowRunTrigger(BaseTrigger):
                 await asyncio.shield(self._end_if_over(follower, perform))
                 raise
         yield TriggerEvent(_event(follower.run.stream_key, result))  # type: ignore[no-untyped-call]
+
+    async def _connected(self, conn_id: str) -> AsyncActivitySmithClient:
+        """The client; one bad answer of a secrets backend must not leave a stream that was started without its end."""
+        from activitysmith_integrations.core.errors import error_text
+
+        began, has_warned = time.monotonic(), False
+        while True:
+            try:
+                return await ActivitySmithHook(conn_id).get_async_conn()
+            except Exception as error:
+                text = error_text(error)
+                if time.monotonic() - began >= self.patience:
+                    raise RuntimeError(
+                        f"for {self.patience:g} s the triggerer, which needs the connection {conn_id!r} as workers do, "
+                        f"could not get it: {text}"
+                    ) from error
+            if not has_warned:
+                has_warned = True
+                self.log.warning("The triggerer cannot get the connection %r, and asks for it again: %s", conn_id, text)
+            await asyncio.sleep(self.poll_interval)
 
     async def _end_if_over(self, follower: RunFollower, perform: Any) -> None:
         from activitysmith_integrations.airflow.follow_steps import end_if_over

@@ -21,7 +21,7 @@ from prefect.logging.loggers import flow_run_logger, task_run_logger
 from activitysmith_integrations.core.client import ActivitySmithClient
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default, end_stream
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
-from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
 from activitysmith_integrations.prefect.follower import Follower
@@ -31,6 +31,17 @@ Subject: TypeAlias = Flow[Any, Any] | Task[Any, Any]
 
 # What an end has at least, whatever its deadline: one attempt.
 _LEAST_SECONDS = 0.5
+
+
+def may_be_shown_again(ended_as: Result | None, is_of_another_run: bool) -> bool:
+    """Whether a failure is to be started anew where its stream has ended: the run has not shown it yet.
+
+    Args:
+        ended_as: The result with which the run has ended its stream before; None where it has not.
+        is_of_another_run: Whether it must have been another run that ended the stream, if this one has not: nothing
+            was shown of this one, or the key is the user's own.
+    """
+    return ended_as == "succeeded" or (ended_as is None and is_of_another_run)
 
 
 def end_run(
@@ -50,15 +61,15 @@ def end_run(
         outcome: How the run ended.
         follower: What shows the run; None where it is not shown by this process.
         deadline: The moment on ``time.monotonic()``'s clock until which calls repeat themselves.
-        is_unshown: Whether it is known without a follower that the run has not ended the stream before.
+        is_unshown: What :func:`may_be_shown_again` says where there is no follower.
 
     Returns:
         The level and the line to log.
     """
     if follower:
-        is_first = not follower.is_stopped  # else a task has ended the stream
+        before = follower.ended_as
         outcome = follower.stop(outcome)
-        is_unshown = is_first and follower.has_shown_nothing
+        is_unshown = may_be_shown_again(before, follower.has_shown_nothing)
     end = build_end_or_default(outcome, settings.options)
     if follower and follower.was_never_shown and not end.is_failure:
         follower.close()

@@ -108,6 +108,11 @@ class Follower:
             self._sender.update(lambda _: self._first)
 
     @property
+    def ended_as(self) -> Result | None:
+        """The result that :meth:`stop` was told; None where it was not called."""
+        return self._result if self.is_stopped else None
+
+    @property
     def was_never_shown(self) -> bool:
         """Whether it is certain, after :meth:`stop`, that the service does not show the stream.
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
@@ -23,15 +26,18 @@ from activitysmith_integrations.core.retry import seconds_for_calls
 from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
 from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 from activitysmith_integrations.prefect import open_runs
-from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page
+from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page, may_be_shown_again
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings, StreamKey
+from activitysmith_integrations.prefect.run_watch import latest_attempt
 from activitysmith_integrations.prefect.runs import hook_outcome, key_or_default, running_outcome
 from activitysmith_integrations.prefect.task_counts import impatient_client
 from activitysmith_integrations.prefect.time_limit import within
 
 # Prefect may call these hooks in another process than the run's, with the run as it was before it began (3.8).
 _ENDS_ELSEWHERE: tuple[Result, ...] = ("crashed", "cancelled")
+# For the flow's other hooks, and the state itself.
+_SECONDS_BEFORE_TIMEOUT = 1.0
 
 
 def start(settings: HookSettings, flow: Flow[..., object], run: FlowRun) -> None:
@@ -75,12 +81,49 @@ async def end(settings: HookSettings, subject: Subject, run: FlowRun | TaskRun, 
             line = f"Live Activity stream {key!r} goes on: {state.name} is no end of a run."
             log_to_page(subject, run, logging.WARNING, line)
             return
-        work = partial(_end, key, settings, outcome, run, follower, deadline)
-        log_to_page(subject, run, *await within(settings.patience, work))
+        work = partial(_end_and_log, key, settings, outcome, subject, run, follower, deadline)
+        seconds = _seconds_left(subject, run, outcome)
+        if seconds is None or seconds >= settings.patience:
+            await within(settings.patience, work)
+        else:
+            with suppress(TimeoutError):
+                await within(seconds, work, daemon=False)
     except TimeoutError as error:
         log_to_page(subject, run, logging.ERROR, f"Live Activity stream {key!r} may not have been ended: {error}")
     except Exception as error:
-        log_to_page(subject, run, logging.ERROR, f"Live Activity stream {key!r} was not ended: {error_text(error)}")
+        log_to_page(subject, run, *_line_of_failure(key, error))
+
+
+def _seconds_left(subject: Subject, run: FlowRun | TaskRun, outcome: RunOutcome) -> float | None:
+    """How long a hook may keep a flow with a timeout; None where there is none.
+
+    Prefect's timeout goes on while these hooks run (3.6 to 3.9): a flow that is done would fail because of our waiting.
+    """
+    if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result == "timed_out":
+        return None
+    age = (datetime.now(UTC) - run.start_time).total_seconds() if run.start_time else math.inf
+    return max(0.0, subject.timeout_seconds - age - _SECONDS_BEFORE_TIMEOUT)
+
+
+def _end_and_log(
+    key: str,
+    settings: HookSettings,
+    outcome: RunOutcome,
+    subject: Subject,
+    run: FlowRun | TaskRun,
+    follower: Follower | None,
+    deadline: float,
+) -> None:
+    # In the thread that ends it: whoever waits for that may be cancelled.
+    try:
+        line = _end(key, settings, outcome, run, follower, deadline)
+    except Exception as error:
+        line = _line_of_failure(key, error)
+    log_to_page(subject, run, *line)
+
+
+def _line_of_failure(key: str, error: Exception) -> tuple[int, str]:
+    return logging.ERROR, f"Live Activity stream {key!r} was not ended: {error_text(error)}"
 
 
 def _end(
@@ -91,26 +134,37 @@ def _end(
     follower: Follower | None,
     deadline: float,
 ) -> tuple[int, str]:
-    is_elsewhere, is_unshown = outcome.result in _ENDS_ELSEWHERE, False
-    if follower is None and not is_elsewhere:
-        # What has ended under a key of the user's own was an earlier run.
-        is_first = open_runs.is_first_end(run.id if isinstance(run, FlowRun) else run.flow_run_id, key)
-        is_unshown = is_first and settings.stream_key is not None
+    is_unshown = False
+    if follower is None:
+        is_elsewhere = outcome.result in _ENDS_ELSEWHERE
+        if not is_elsewhere:
+            before = open_runs.remember_end(_flow_run_id(run), key, outcome.result)
+            is_unshown = may_be_shown_again(before, settings.stream_key is not None)
+        if isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
+            outcome, has_begun = _as_known_to_api(outcome, run, settings.patience / 4)
+            is_unshown = is_unshown or not has_begun
     if isinstance(run, FlowRun):
         open_runs.forget_ends(run.id)
-        if follower is None and is_elsewhere:
-            outcome = _as_known_to_api(outcome, run, settings.patience / 4)
     return end_run(key, settings, outcome, follower, deadline, is_unshown=is_unshown)
 
 
-def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> RunOutcome:
-    """The outcome with the run's present name and its start; what the hook was told where the API does not answer."""
+def _flow_run_id(run: FlowRun | TaskRun) -> UUID | None:
+    return run.id if isinstance(run, FlowRun) else run.flow_run_id
+
+
+def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> tuple[RunOutcome, bool]:
+    """The outcome with the run's present name and its start, and whether the run has begun at all.
+
+    It is what the hook was told, and so it has, where the API does not answer.
+    """
     if not PREFECT_API_URL.value():
-        return outcome  # a temporary server, which asking would start, knows nothing of runs of another process
+        return outcome, True  # a temporary server, which asking would start, knows no runs of another process
     with suppress(Exception), impatient_client(seconds) as api:
         known = api.read_flow_run(run.id)
-        return replace(outcome, run=known.name, label=known.name, started_at=known.start_time or outcome.started_at)
-    return outcome
+        started_at, _ = latest_attempt(api.read_flow_run_states(run.id))
+        outcome = replace(outcome, run=known.name, label=known.name, started_at=started_at or outcome.started_at)
+        return outcome, started_at is not None
+    return outcome, True
 
 
 def _key_of(key: StreamKey, subject: Subject, run: FlowRun | TaskRun) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 
 from activitysmith_integrations.core.runs.outcome import RunOutcome
@@ -70,6 +72,20 @@ def has_left(run: FlowRun, now: datetime) -> bool:
     return is_suspended or (state.is_final() and now - state.timestamp > _TIME_FOR_HOOKS)
 
 
+def latest_attempt(states: Iterable[State[Any]]) -> tuple[datetime | None, datetime | None]:
+    """When the latest attempt of a run began, and when the one before was over; None where there is none.
+
+    A run that is over can be run again, from the UI for instance, and keeps its first start (Prefect 3.9).
+
+    Args:
+        states: All states of the run.
+    """
+    timed = [(state, state.timestamp) for state in states if state.timestamp]
+    began = [at for state, at in timed if state.is_running()]
+    over = max((at for state, at in timed if state.is_final() and began and at < max(began)), default=None)
+    return min((at for at in began if over is None or at > over), default=None), over
+
+
 def are_final(
     counts: TaskCounts, total: int | None, *, failed: int, unchanged_for: float, answer_seconds: float
 ) -> bool:
@@ -119,12 +135,14 @@ class RunWatch:
         counts: Its task runs, None until they are known.
         failed: The name of its first failed task, None where none is known.
         name: What the run is called, which it may change.
+        started_at: When its attempt began, None where that is the run's own start.
     """
 
     def __init__(self, run: FlowRun) -> None:
         self.counts: TaskCounts | None = None
         self.failed: str | None = None
         self.name = run.name
+        self.started_at: datetime | None = None
         self._run = run
         self._attempt_began = datetime.now(UTC)
         # Task runs of earlier attempts do not count; of a first one none is left out, whatever the clocks say.
@@ -153,8 +171,9 @@ class RunWatch:
     def find_attempt(self, api: SyncPrefectClient) -> None:
         """A run that began before is retried, and counts from zero; or resumed, and goes on where it was."""
         self._since = self._attempt_began
+        self.started_at, over = latest_attempt(api.read_flow_run_states(self._run.id))
         if self._run.start_time and api.read_flow_run(self._run.id).run_count == self._run.run_count:
-            before = count_tasks(api, self._run.id, self._run.start_time - CLOCK_DIFFERENCE)
+            before = count_tasks(api, self._run.id, over or self._run.start_time - CLOCK_DIFFERENCE)
             self._done_before = before.finished - before.failed
 
     def look(self, api: SyncPrefectClient) -> bool:
@@ -223,7 +242,8 @@ class RunWatch:
             total: How many task runs it was to have, None where that is not known.
         """
         counts = self.counts or TaskCounts()
-        outcome = replace(outcome, run=self.name, label=self.name)
+        started_at = self.started_at or outcome.started_at
+        outcome = replace(outcome, run=self.name, label=self.name, started_at=started_at)
         if outcome.result == "succeeded":
             return replace(outcome, steps_done=total, steps_total=total, tasks_failed=counts.failed)
         # An API that knows of no task may be late, and nothing is lost where a run had none.

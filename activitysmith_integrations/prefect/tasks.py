@@ -92,6 +92,7 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     from activitysmith_integrations.core.runs.ending import build_end
     from activitysmith_integrations.core.runs.picture import check_end_options
     from activitysmith_integrations.prefect import open_runs
+    from activitysmith_integrations.prefect.ending import may_be_shown_again
 
     check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"))
     key = _key(stream_key)
@@ -101,13 +102,13 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     follower = open_runs.find(flow_run_id(), key)
     if follower is None:
         end = build_end(outcome, options)
-        # What has ended under a key of the user's own was an earlier run.
-        is_unshown = open_runs.is_first_end(flow_run_id(), key) and stream_key is not None
+        before = open_runs.remember_end(flow_run_id(), key, outcome.result)
+        is_unshown = may_be_shown_again(before, stream_key is not None)
         return key, end.of_unshown_run() if is_unshown else end, False
-    is_first = not follower.is_stopped
+    before = follower.ended_as
     end = build_end(follower.stop(outcome, open_tasks=int(task_run.id is not None)), options)
     follower.wait_for_update()
-    if is_first and follower.has_shown_nothing:
+    if may_be_shown_again(before, follower.has_shown_nothing):
         end = end.of_unshown_run()
     return key, end, follower.was_never_shown and not end.is_failure
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,31 +65,24 @@ def test_success_failure_and_every_other_end_of_a_run_ends_its_stream_once(
 
 
 EXAMPLE_DAGS = [f"example_{path.stem}" for path in EXAMPLES.glob("*.py")]
-BY_THEMSELVES = ("example_tag_only", "example_follow_run", "example_own_state_while_it_runs")
 
 
 def examples(suffix: str, **conf: Any) -> dict[str, Wanted]:
-    """A run of each example; the stream of one that only ends it runs already."""
-    streams = {"example_own_state": ("warehouse-rows",)}
-    return {
-        f"{dag_id}-{suffix}": Wanted(dag_id, conf, streams.get(dag_id, ()), is_shown=dag_id not in BY_THEMSELVES)
-        for dag_id in EXAMPLE_DAGS
-    }
-
-
-def ends_of_run(run: LiveRun) -> list[dict[str, Any]]:
-    """The states that a run's stream was ended with by this very run."""
-    bodies = run.sandbox.ends(run.stream)
-    return [body["content_state"] for body in bodies if body["metadata"]["run"] == run.run_id]
+    """A run of each example."""
+    return {f"{dag_id}-{suffix}": Wanted(dag_id, conf) for dag_id in EXAMPLE_DAGS}
 
 
 @pytest.mark.runs(**examples("good", fail=False), **examples("bad", fail=True))
-def test_every_example_ends_its_stream_on_success_and_on_failure(runs: dict[str, LiveRun]) -> None:
+def test_every_example_shows_its_run_from_a_start_to_an_end_on_success_and_on_failure(
+    runs: dict[str, LiveRun],
+) -> None:
     for name, run in runs.items():
         is_bad = name.endswith("-bad")
         assert run.finished() == ("failed" if is_bad else "success"), name
-        # Both runs of the example that names its stream itself end the same one.
-        (state,) = eventually(partial(ends_of_run, run), f"the end of {name}")
+        run.ended()
+        assert "started" in run.operations(), name
+        # Where a task ends the stream, the tag's callback finds it ended.
+        state = run.sandbox.ends(run.stream)[0]["content_state"]
         assert (state["type"] == "alert") == is_bad, name
         if run.dag_id == "example_own_state" and not is_bad:
             assert state["metrics"] == [{"label": "Rows", "value": 1200}]

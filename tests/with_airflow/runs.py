@@ -1,6 +1,7 @@
 """A run of a DAG, task instance by task instance, as workers see it, and the supervisor that they ask."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -123,6 +124,25 @@ class Run:
             for one in self.expand(task_id):
                 self.begin(*one, **more)
                 self.end(*one, **more)
+
+
+def parsed(code: str, folder: Path) -> DAG:
+    """The one DAG of a file, as Airflow's dag-processor finds it and its policies leave it.
+
+    Args:
+        code: The file's.
+        folder: Where the file may stand.
+    """
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag
+    path = folder / "parsed.py"
+    path.write_text(code)
+    bag = DagBag(dag_folder=str(path))
+    assert bag.import_errors == {}
+    (dag,) = bag.dags.values()
+    return dag
 
 
 def operations(sandbox: Sandbox, key: str = STREAM) -> list[tuple[str, int, str | None]]:

@@ -329,14 +329,17 @@ def test_a_success_that_a_task_alone_shows_is_ended_by_nobody_else() -> None:
     assert len(callbacks_of(dag, "failure")) == 1
 
 
-def test_a_mapped_operator_that_ends_the_stream_is_no_step() -> None:
+def test_an_operator_that_ends_the_runs_stream_is_no_step_and_one_that_ends_another_is() -> None:
     with _dag(tags=["activitysmith"]) as dag:
-        ends = ActivitySmithEndStreamOperator.partial(task_id="ends").expand(stream_key=["k1", "k2"])
-        BaseOperator(task_id="a") >> ends
+        of_tables = ActivitySmithEndStreamOperator.partial(task_id="of_tables").expand(stream_key=["k1", "k2"])
+        of_phase = ActivitySmithEndStreamOperator(task_id="of_phase", stream_key="load-phase")
+        of_run = ActivitySmithEndStreamOperator.partial(task_id="of_run").expand(title=["t1", "t2"])
+        BaseOperator(task_id="a") >> of_tables >> of_phase >> BaseOperator(task_id="b") >> of_run
     policy.dag_policy(dag)
-    assert list(counted_tasks(plain_tasks(dag))) == ["a"]
-    assert _shown_by(dag.get_task("a"), "success")
-    assert not dag.get_task("ends").on_success_callback
+    assert list(counted_tasks(plain_tasks(dag))) == ["a", "of_tables", "of_phase", "b"]
+    assert list(counted_tasks(plain_tasks(dag), "load-phase")) == ["a", "of_tables"]
+    assert _shown_by(dag.get_task("of_phase"), "success")
+    assert not dag.get_task("of_run").on_success_callback
 
 
 def test_a_run_that_airflow_makes_to_test_one_task_shows_nothing(sandbox: Sandbox) -> None:

@@ -9,6 +9,7 @@ from support.readme import Block, blocks
 pytest.importorskip("airflow")
 
 import airflow.sdk
+from with_airflow.runs import parsed
 
 
 def named(block: Block) -> str:
@@ -17,18 +18,9 @@ def named(block: Block) -> str:
 
 @pytest.mark.parametrize("block", blocks("python", engine="airflow"), ids=named)
 def test_code_is_a_dag_file_that_airflow_takes(block: Block, tmp_path: Path) -> None:
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # before Airflow 3.2
-        from airflow.models.dagbag import DagBag
     if "retry_policy=" in block.code and not hasattr(airflow.sdk, "RetryPolicy"):
         pytest.skip("Airflow 3.3 and later have retry policies")
-    path = tmp_path / "documented.py"
-    path.write_text(block.code)
-    bag = DagBag(dag_folder=str(path))
-    assert bag.import_errors == {}
-    (dag,) = bag.dags.values()
-    assert dag.tasks
+    assert parsed(block.code, tmp_path).tasks
 
 
 @pytest.mark.parametrize("block", blocks("pycon", engine="airflow"), ids=named)

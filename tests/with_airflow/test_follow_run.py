@@ -1,6 +1,7 @@
 """The task that follows its run."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -27,6 +28,8 @@ try:
     from airflow.sdk.exceptions import TaskDeferred
 except ImportError:
     from airflow.exceptions import TaskDeferred
+
+CONNECTION_VARIABLE = "AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT"
 
 BEGAN: dict[str, str | None] = {"a": "running", "b": None, "c": None, "follow": "running"}
 DONE: dict[str, str | None] = {"a": "success", "b": "success", "c": "success", "follow": "deferred"}
@@ -250,6 +253,44 @@ def test_a_connection_that_cannot_be_used_fails_at_once(sandbox: Sandbox, monkey
     follow = operator()
     with pytest.raises(AirflowFailException, match="password: is empty"):
         follow.execute(context(follow, BEGAN))
+
+
+def test_a_triggerer_that_gets_the_connection_late_follows_the_run_all_the_same(
+    sandbox: Sandbox, airflow_says: Any, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+) -> None:
+    trigger = deferred(operator())
+    airflow_says(DONE)
+    value = os.environ[CONNECTION_VARIABLE]
+    monkeypatch.delenv(CONNECTION_VARIABLE)
+    lines = ""
+
+    def has_warned() -> bool:
+        nonlocal lines
+        lines += logged()
+        return "asks for it again" in lines
+
+    async def found_later() -> Any:
+        task = asyncio.create_task(anext(trigger.run().__aiter__()))
+        await asyncio.to_thread(eventually, has_warned, "the warning")
+        monkeypatch.setenv(CONNECTION_VARIABLE, value)
+        return (await task).payload
+
+    assert asyncio.run(found_later())["error"] is None
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended"]
+    lines += logged()
+    assert lines.count("The triggerer cannot get the connection 'activitysmith_default'") == 1
+
+
+def test_a_triggerer_that_never_gets_the_connection_fails_the_task_which_says_why(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+) -> None:
+    follow = operator(patience=0.2)
+    trigger = deferred(follow)
+    monkeypatch.delenv(CONNECTION_VARIABLE)
+    with pytest.raises(RuntimeError, match="the triggerer, which needs the connection 'activitysmith_default'"):
+        follow.resume(context(follow, DONE), event_of(trigger))
+    assert logged().count("asks for it again") == 1
+    assert [operation for _, _, operation in operations(sandbox)] == ["started"]
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

@@ -126,6 +126,54 @@ def test_each_shape_of_context_ends_the_dags_stream_with_what_happened(
     assert {name: body["content_state"].get(name) for name in state} == state
 
 
+WAREHOUSE = ActivitySmithEndStreamNotifier("warehouse")
+
+
+def ended_once(sandbox: Sandbox, key: str) -> None:
+    sandbox.start(key)
+    sandbox.end(key)
+
+
+def operations(sandbox: Sandbox, key: str) -> list[str]:
+    return [request["operation"] for request in sandbox.story(key)[2:]]
+
+
+@pytest.mark.parametrize(
+    ("context", "is_shown"),
+    [
+        (dag_context("task_failure", _ti("load", STATES)), True),
+        (task_context("failed"), True),
+        # Many tasks may have the same callback: the first failure of the run is shown.
+        (task_context("failed", extract="failed"), False),
+        (dag_context("success", _ti("publish")), False),
+        (deadline_context(), False),
+    ],
+)
+def test_a_failure_under_a_key_of_ones_own_is_shown_although_an_earlier_run_ended_the_stream(
+    context: dict[str, Any], is_shown: bool, sandbox: Sandbox
+) -> None:
+    ended_once(sandbox, "warehouse")
+    WAREHOUSE(context)
+    assert operations(sandbox, "warehouse") == ["ended", *["started", "ended"] * is_shown]
+
+
+@pytest.mark.parametrize("clear_number", [0, 1])
+def test_a_run_that_fails_again_after_it_was_cleared_is_shown_again(clear_number: int, sandbox: Sandbox) -> None:
+    ended_once(sandbox, STREAM)
+    context = dag_context("task_failure", _ti("load", STATES))
+    context["dag_run"].clear_number = clear_number
+    ActivitySmithEndStreamNotifier()(context)
+    assert operations(sandbox, STREAM) == ["ended", *["started", "ended"] * clear_number]
+
+
+def test_a_failure_that_a_task_has_shown_is_not_shown_again_by_its_dag(sandbox: Sandbox) -> None:
+    ended_once(sandbox, "warehouse")
+    context = dag_context("task_failure", _ti("load", STATES))
+    context["dag"].get_task("load").on_failure_callback = [ActivitySmithEndStreamNotifier("warehouse")]
+    WAREHOUSE(context)
+    assert operations(sandbox, "warehouse") == ["ended"]
+
+
 def test_a_task_that_succeeds_amid_its_run_does_not_end_the_dags_stream(
     sandbox: Sandbox, said: Callable[[Any, Any], str]
 ) -> None:

@@ -10,6 +10,7 @@ from support.airflow import connection
 from support.sandbox import Sandbox
 
 from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.end_options import TemplatedEndOptions
 from activitysmith_integrations.airflow.operators import (
     ActivitySmithEndStreamOperator,
     ActivitySmithFollowRunOperator,
@@ -156,6 +157,44 @@ def test_everything_a_user_writes_may_be_a_template(sandbox: Sandbox, monkeypatc
         "auto_dismiss_minutes": 5,
     }
     assert body["action"]["url"] == "https://example.com/r1"
+
+
+def test_what_an_upstream_task_returned_is_data_and_no_template(sandbox: Sandbox) -> None:
+    returned = "{{ conn.warehouse.password }}"
+    operator = _operator(title=returned)
+    context = _context(operator)
+    # As Airflow does for a mapped operator: it knows what came from elsewhere by its id.
+    operator._do_render_template_fields(
+        operator, ("title",), context, operator.get_template_env(dag=operator.dag), {id(returned)}
+    )
+    operator.execute(context)
+    assert sandbox.requests()[0]["body"]["content_state"]["title"] == returned
+
+
+def test_a_run_whose_states_airflow_does_not_tell_is_no_success(sandbox: Sandbox) -> None:
+    operator = _operator()
+    context = _context(operator)
+
+    def refuse(dag_id: str, run_ids: list[str]) -> Any:
+        raise RuntimeError("API_SERVER_ERROR 503")
+
+    context["ti"].get_task_states = refuse
+    with pytest.raises(LookupError, match="how the run went is not known"):
+        operator.execute(context)
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(("tries", "operations"), [(1, ["ended", "started", "ended"]), (2, ["ended"])])
+def test_a_failure_under_a_key_of_its_own_is_shown_although_an_earlier_run_ended_the_stream(
+    tries: int, operations: list[str], sandbox: Sandbox
+) -> None:
+    sandbox.start("warehouse")
+    sandbox.end("warehouse")
+    operator = _operator(stream_key="warehouse")
+    context = _context(operator, {"extract": "success", "load": "failed", "end": "running"})
+    context["ti"].try_number = tries
+    operator.execute(context)
+    assert [request["operation"] for request in sandbox.story("warehouse")[2:]] == operations
 
 
 def test_choices_change_the_picture(sandbox: Sandbox) -> None:
@@ -313,7 +352,8 @@ def test_a_start_waits_for_its_turn_without_a_worker_where_that_is_allowed(sandb
 OPERATORS = [ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator, ActivitySmithStreamOperator]
 
 
-def test_operators_take_every_option_that_there_is() -> None:
+def test_operators_and_notifiers_take_every_option_that_there_is() -> None:
+    assert {*TemplatedEndOptions.__annotations__} == {*EndOptions.__annotations__}
     ends = {*EndOptions.__annotations__} - {"include_error"}  # a task that ends a stream has no exception to show
     for operator in (ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator):
         assert {*operator.option_names} == ends

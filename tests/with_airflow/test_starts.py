@@ -235,6 +235,22 @@ def test_an_end_that_a_task_has_sent_before_is_no_reason_to_worry(sandbox: Sandb
     sandbox.end(STREAM)
     end(Run(dag), "task_failure")
     assert f"Live Activity stream {STREAM!r} was ended by a task before." in logged()
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+
+
+def test_where_airflow_skips_the_task_that_ends_the_stream_the_dag_ends_it(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        load = BaseOperator(task_id="load")
+        BaseOperator(task_id="extract") >> load >> ActivitySmithEndStreamOperator(task_id="end").as_teardown()
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.do("extract")
+    run.states |= {"load": "skipped", "end": "skipped"}  # what a DAG's timeout makes of unfinished tasks
+    end(run, "timed_out")
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "updated", "ended"]
+    assert sandbox.ends(STREAM)[0]["content_state"]["message"].startswith("Timed out after 1 of 2 steps")
 
 
 def test_runs_of_one_dag_have_a_stream_each(sandbox: Sandbox) -> None:

@@ -19,7 +19,7 @@ pytest.importorskip("prefect")
 from prefect import flow, get_client, task
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
-from prefect.states import Cancelled, Completed, Failed, Running
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Running, Scheduled, Suspended
 from pydantic import SecretStr
 from support.peer import Peer, read_request
 from support.processes import eventually
@@ -30,7 +30,13 @@ from activitysmith_integrations.core import ActivitySmithClient
 from activitysmith_integrations.prefect import ActivitySmithCredentials, live_activity_hooks
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
-from activitysmith_integrations.prefect.run_watch import are_final, has_left, seconds_between_looks, seconds_for_counts
+from activitysmith_integrations.prefect.run_watch import (
+    are_final,
+    has_left,
+    latest_attempt,
+    seconds_between_looks,
+    seconds_for_counts,
+)
 from activitysmith_integrations.prefect.runs import running_outcome
 from activitysmith_integrations.prefect.task_counts import TaskCounts, count_tasks, first_failed_task, impatient_client
 
@@ -155,6 +161,29 @@ def test_a_run_has_left_once_it_is_suspended_or_over_for_longer_than_hooks_take(
 ) -> None:
     run = FlowRun(id=uuid4(), flow_id=uuid4(), state=state.model_copy(update={"timestamp": NOW - age}))
     assert has_left(run, NOW) == left
+
+
+def at(second: int, state: State[Any]) -> State[Any]:
+    return state.model_copy(update={"timestamp": NOW + timedelta(seconds=second)})
+
+
+@pytest.mark.parametrize(
+    ("states", "began", "over"),
+    [
+        ([], None, None),
+        ([at(0, Scheduled()), at(9, Crashed())], None, None),
+        ([at(1, Running()), at(3, Completed())], 1, None),
+        ([at(1, Running()), at(3, AwaitingRetry()), at(5, Running()), at(7, Failed())], 1, None),
+        ([at(1, Running()), at(3, Failed()), at(60, Scheduled()), at(61, Running()), at(65, Failed())], 61, 3),
+        ([at(1, Running()), at(3, Failed()), at(61, Running()), at(63, Suspended()), at(90, Running())], 61, 3),
+    ],
+)
+def test_a_run_that_is_run_again_began_with_its_latest_attempt(
+    states: list[State[Any]], began: int | None, over: int | None
+) -> None:
+    assert latest_attempt(states) == tuple(
+        None if second is None else NOW + timedelta(seconds=second) for second in (began, over)
+    )
 
 
 def test_a_run_without_tasks_has_counts_of_zero(server: None) -> None:

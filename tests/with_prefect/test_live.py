@@ -553,6 +553,48 @@ def test_a_run_that_is_retried_after_its_stream_was_ended_starts_it_anew(sandbox
     assert methods == [("PUT", "started"), ("DELETE", "ended")] * 2
 
 
+def test_a_run_that_fails_after_it_ended_its_stream_as_a_success_is_shown(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks("nightly", total=1))
+    def nightly() -> None:
+        shows(sandbox, current_step=0)
+        end_live_activity_stream("nightly")
+        raise FailedAtLastError
+
+    nightly(return_state=True)
+    operations = [request["operation"] for request in sandbox.story("nightly")]
+    assert operations == ["started", "ended", "ended", "started", "ended"]
+    assert sandbox.ends("nightly")[-1]["metadata"]["result"] == "failed"
+
+
+def test_a_failure_that_a_task_has_shown_sounds_once(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks("nightly", total=1))
+    def nightly() -> None:
+        shows(sandbox, current_step=0)
+        error = FailedAtLastError()
+        end_live_activity_stream("nightly", error=error)
+        raise error
+
+    nightly(return_state=True)
+    assert [request["operation"] for request in sandbox.story("nightly")] == ["started", "ended", "ended"]
+
+
+def test_a_failure_of_a_run_without_a_place_is_shown_although_an_earlier_run_ended_the_stream(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.end("nightly")
+    sandbox.start("another")
+    sandbox.limit(max_concurrent=1)
+
+    @flow(name="nightly", **live_activity_hooks("nightly", total=1))
+    def nightly() -> None:
+        eventually(lambda: len(sandbox.story("nightly")) == 3, "the refused start")
+        sandbox.end("another")
+        raise FailedAtLastError
+
+    nightly(return_state=True)
+    assert [request["status"] for request in sandbox.story("nightly")[2:]] == [429, 200, 200, 200]
+    assert [request["operation"] for request in sandbox.story("nightly")[4:]] == ["started", "ended"]
+
+
 def test_each_run_of_a_flow_starts_and_ends_its_stream(sandbox: Sandbox) -> None:
     @flow(name="nightly", **live_activity_hooks("nightly", total=1))
     def nightly() -> None:

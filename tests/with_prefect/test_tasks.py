@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 from pydantic import SecretStr
+from support.processes import eventually
 from support.sandbox import KEY, Sandbox
 
 from activitysmith_integrations.core import (
@@ -32,6 +33,7 @@ from activitysmith_integrations.prefect import (
     astream_live_activity,
     end_live_activity_stream,
     end_live_activity_stream_hooks,
+    live_activity_hooks,
     stream_live_activity,
 )
 from activitysmith_integrations.prefect.step_retries import delay_of_engine
@@ -381,6 +383,24 @@ def test_a_flow_that_takes_too_long_is_shown_as_timed_out(sandbox: Sandbox) -> N
     assert sandbox.ends("nightly")[0]["metadata"]["result"] == "timed_out"
 
 
+@pytest.mark.parametrize("hooks", [end_live_activity_stream_hooks, live_activity_hooks])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_flow_that_is_done_in_time_does_not_time_out_because_the_service_is_slow(
+    is_async: bool, hooks: Any, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    def work() -> None: ...
+
+    async def async_work() -> None: ...
+
+    sandbox.inject_fault(times=99, delay=600)
+    nightly: Any = flow(name="nightly", timeout_seconds=3, **hooks(patience=4))(async_work if is_async else work)
+    running = nightly(return_state=True)
+    state = asyncio.run(running) if is_async else running
+    assert state.is_completed()
+    # The end goes on in the background, and says what became of it.
+    eventually(lambda: "may not have been ended" in caplog.text, "the line about the end")
+
+
 def test_a_task_that_takes_too_long_is_named(sandbox: Sandbox) -> None:
     @task(timeout_seconds=0.2)
     async def load_table() -> None:
@@ -411,6 +431,22 @@ def test_a_task_that_takes_too_long_is_named(sandbox: Sandbox) -> None:
     in_a_thread(return_state=True)
     shown = [sandbox.ends(key)[0]["content_state"]["message"].partition(" after ")[0] for key in keys]
     assert shown == ["load_table timed out", "load_rows timed out", "load_rows timed out"]
+
+
+def test_every_run_with_a_key_of_its_users_own_shows_its_failure_once(sandbox: Sandbox) -> None:
+    from activitysmith_integrations.prefect import end_live_activity_stream_hook
+
+    @task(on_failure=[end_live_activity_stream_hook("nightly")])
+    def load(number: int) -> None:
+        raise RuntimeError("it is locked")
+
+    @flow(**end_live_activity_stream_hooks("nightly"))
+    def nightly() -> None:
+        load.map([1, 2]).result()
+
+    for _ in range(2):
+        nightly(return_state=True)
+    assert [request["operation"] for request in sandbox.story("nightly")].count("started") == 2
 
 
 def test_hooks_on_mapped_tasks_end_one_stream_each(sandbox: Sandbox) -> None:
