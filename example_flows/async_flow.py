@@ -1,4 +1,4 @@
-"""An async flow whose runs end their streams: one line on the flow, as on any other.
+"""An async flow on the lock screen from its first task to its last: one line on the flow, as on any other.
 
 python example_flows/async_flow.py [--fail]
 """
@@ -8,12 +8,12 @@ import sys
 
 from prefect import flow, task
 
-from activitysmith_integrations.prefect import end_live_activity_stream_hooks
+from activitysmith_integrations.prefect import live_activity_hooks
 
 
 @task
 async def extract(source: str) -> list[int]:
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(1)  # the work
     return [len(source)]
 
 
@@ -24,7 +24,7 @@ async def transform(rows: list[list[int]], fail: bool) -> int:
     return sum(map(sum, rows))
 
 
-@flow(name="async-flow", **end_live_activity_stream_hooks())
+@flow(name="async-flow", **live_activity_hooks())
 async def async_flow(fail: bool = False) -> int:
     rows = await asyncio.gather(extract("orders"), extract("customers"))
     return await transform(list(rows), fail)

@@ -8,7 +8,11 @@ import sys
 from prefect import flow, task
 
 from activitysmith_integrations.core import Metric, StatsState
-from activitysmith_integrations.prefect import end_live_activity_stream, end_live_activity_stream_hook
+from activitysmith_integrations.prefect import (
+    end_live_activity_stream,
+    end_live_activity_stream_hook,
+    stream_live_activity,
+)
 
 
 @task
@@ -29,6 +33,7 @@ on_failure = end_live_activity_stream_hook(failure_color="orange", failure_auto_
 
 @flow(name="own-state", on_failure=[on_failure], on_crashed=[on_failure])
 def own_state(fail: bool = False) -> None:
+    stream_live_activity(title="Own state")
     rows = transform(extract(), fail)
     figures = [Metric(label="Rows", value=len(rows)), Metric(label="Sum", value=sum(rows))]
     end_live_activity_stream(content_state=StatsState(title="Own state", metrics=figures))

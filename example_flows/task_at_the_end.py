@@ -1,4 +1,4 @@
-"""Ending the stream is a step of its own: seen in the run, and retried until it is done.
+"""Ending the stream is a step of its own, on success and on failure: seen in the run, and retried until it is done.
 
 python example_flows/task_at_the_end.py [--fail]
 """
@@ -7,7 +7,7 @@ import sys
 
 from prefect import flow, task
 
-from activitysmith_integrations.prefect import end_live_activity_stream
+from activitysmith_integrations.prefect import end_live_activity_stream, stream_live_activity
 
 
 @task
@@ -29,6 +29,7 @@ def load(rows: list[int]) -> None:
 
 @flow(name="task-at-the-end")
 def task_at_the_end(fail: bool = False) -> None:
+    stream_live_activity()
     try:
         load(transform(extract(), fail))
     except Exception as error:

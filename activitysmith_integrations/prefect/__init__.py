@@ -4,6 +4,8 @@ Importing it registers the blocks. ``prefect block register -m activitysmith_int
 known to a server.
 """
 
+from typing import TYPE_CHECKING
+
 try:
     import prefect as _prefect  # noqa: F401
 except ModuleNotFoundError as error:
@@ -20,6 +22,8 @@ from activitysmith_integrations.prefect.automations import (
 )
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, ActivitySmithNotification
 from activitysmith_integrations.prefect.hooks import (
+    FlowHooks,
+    StateHook,
     end_live_activity_stream_hook,
     end_live_activity_stream_hooks,
     live_activity_hooks,
@@ -31,9 +35,15 @@ from activitysmith_integrations.prefect.tasks import (
     stream_live_activity,
 )
 
+if TYPE_CHECKING:
+    from activitysmith_integrations.prefect.stream_options import StreamOptions
+
 __all__ = [
     "ActivitySmithCredentials",
     "ActivitySmithNotification",
+    "FlowHooks",
+    "StateHook",
+    "StreamOptions",
     "aend_live_activity_stream",
     "aend_live_activity_stream_automation",
     "alive_activity_automation",
@@ -46,3 +56,12 @@ __all__ = [
     "live_activity_hooks",
     "stream_live_activity",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # A file that defines flows is imported without what only sending needs.
+    if name == "StreamOptions":
+        from activitysmith_integrations.prefect.stream_options import StreamOptions
+
+        return StreamOptions
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

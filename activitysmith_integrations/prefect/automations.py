@@ -6,12 +6,12 @@ may be Prefect Cloud.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 from uuid import UUID
 
 from prefect.automations import Automation
@@ -19,6 +19,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import EventTrigger
 from prefect.types import SecretDict
+from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import SecretStr
 
 from activitysmith_integrations import core
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from activitysmith_integrations.core.runs.outcome import Result
 
 _ALL: tuple[Result, ...] = tuple(STATE_TYPES)
+_OTHER_PARAMETERS = ("flow", "stream_key", "credentials", "lost_after")
 
 
 async def alive_activity_automation(
@@ -69,25 +71,8 @@ async def alive_activity_automation(
             deployment; nothing was saved.
         ConfigurationError: The environment names no account that can be used.
     """
-    from activitysmith_integrations.core.runs.picture import check_end_options
-
-    related, key = related_to(flow), check_stream_key(stream_key)
-    if lost_after is not None:
-        when_lost(related, lost_after)  # refused before the start is saved
-    check_end_options(options, other=("flow", "stream_key", "credentials", "lost_after"))
-    name = flow.partition("/")[0]
-    await check_known(flow)
-    start = await _save(
-        f"Start Live Activity stream {key} of {flow}",
-        f"Starts the ActivitySmith stream {key} when a run of {flow} starts.",
-        when_started(related),
-        await _webhook("PUT", key, await resolve(credentials)),
-        start_payload(name, options),
-    )
-    ends = await aend_live_activity_stream_automation(
-        flow, stream_key, credentials=credentials, lost_after=lost_after, **options
-    )
-    return [start, *ends]
+    plan = await _checked(flow, stream_key, credentials, _ALL, lost_after, options, other=_OTHER_PARAMETERS)
+    return [await plan.save_start(), *await plan.save_ends()]
 
 
 def live_activity_automation(
@@ -98,10 +83,8 @@ def live_activity_automation(
     lost_after: timedelta | None = None,
     **options: Unpack[core.EndOptions],
 ) -> list[Automation]:
-    """:func:`alive_activity_automation` where no event loop runs: scripts, sync code."""
-    return asyncio.run(
-        alive_activity_automation(flow, stream_key, credentials=credentials, lost_after=lost_after, **options)
-    )
+    """:func:`alive_activity_automation` for sync code: the same arguments, meanings and errors."""
+    return _run(alive_activity_automation(flow, stream_key, credentials=credentials, lost_after=lost_after, **options))
 
 
 async def aend_live_activity_stream_automation(
@@ -117,7 +100,8 @@ async def aend_live_activity_stream_automation(
 
     It saves a ``Webhook`` block, which holds the API key as a secret of its own (so call this again after
     changing the key), and one automation that calls it, two with *lost_after*. They are named after the
-    stream and the flow; what is there of those names is replaced. The server has to reach the service's address.
+    stream and the flow; what is there of those names is replaced, and one that somebody paused stays paused. The
+    server has to reach the service's address.
 
     Beside hooks, let it care for what hooks cannot see (a worker that is killed, a run cancelled while it is suspended,
     a subflow of a killed run), or both send an end and the first one shows: ``results=["crashed", "cancelled"]``. A run
@@ -129,12 +113,14 @@ async def aend_live_activity_stream_automation(
             runs, give them the same one, such as ``live_activity_hooks("nightly-etl")``.
         credentials: The block, its name, or None for the environment's key.
         results: The ends of runs to act upon; a timeout is one with a failure.
-        lost_after: Without a sign of life from a run for this long, show it as crashed; a run that waits is not taken
-            for a lost one. It must be 10 s at least, and longer than the time between two signs of life
-            (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``: 180 s by default in Prefect 3.8, none in 3.6). The run's state
-            stays as it is. A sign of life that reaches the server after the run's end, as that of a run of less than a
-            second does (seen on 3.8.8), is taken for a run that goes on: its stream is then ended once more. So choose
-            less than the time to the next run. A run that dies before its first sign of life is not noticed.
+        lost_after: Without a heartbeat from a run for this long, show it as crashed; a run that waits is not taken for
+            a lost one. It must be 10 s at least, and longer than the time between two heartbeats, as far as the
+            settings here tell it: ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, 180 s by default. Early 3.6 releases give none
+            unless ``PREFECT_RUNNER_HEARTBEAT_FREQUENCY`` is set. The run's state stays as it is. A heartbeat that
+            reaches the server after the run's end, as that of a run of less than a second does (seen on 3.8.8), is
+            taken for a run that goes on: its stream is then ended once more. So choose less than the time to the next
+            run. A run that dies before its first heartbeat is not noticed. Without it, an earlier call's automation for
+            lost runs is deleted.
         options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.
 
     Returns:
@@ -145,25 +131,9 @@ async def aend_live_activity_stream_automation(
             such flow or deployment; nothing was saved.
         ConfigurationError: The environment names no account that can be used.
     """
-    from activitysmith_integrations.core.runs.picture import check_end_options
-
-    related, key = related_to(flow), check_stream_key(stream_key)
-    ended = when_ended(related, results)
-    lost = None if lost_after is None else when_lost(related, lost_after)
-    check_end_options(options, other=("flow", "stream_key", "credentials", "results", "lost_after"))
-    name = flow.partition("/")[0]
-    await check_known(flow)
-    webhook = await _webhook("DELETE", key, await resolve(credentials))
-    about = f"Ends the ActivitySmith stream {key} when a run of {flow}"
-    saved = [
-        await _save(
-            f"End Live Activity stream {key} of {flow}", f"{about} ends.", ended, webhook, end_payload(name, options)
-        )
-    ]
-    if lost is not None:
-        title = f"End Live Activity stream {key} of a lost run of {flow}"
-        saved.append(await _save(title, f"{about} gives no sign of life.", lost, webhook, lost_payload(name, options)))
-    return saved
+    other = (*_OTHER_PARAMETERS, "results")
+    plan = await _checked(flow, stream_key, credentials, results, lost_after, options, other=other)
+    return await plan.save_ends()
 
 
 def end_live_activity_stream_automation(
@@ -175,12 +145,80 @@ def end_live_activity_stream_automation(
     lost_after: timedelta | None = None,
     **options: Unpack[core.EndOptions],
 ) -> list[Automation]:
-    """:func:`aend_live_activity_stream_automation` where no event loop runs: scripts, sync code."""
-    return asyncio.run(
+    """:func:`aend_live_activity_stream_automation` for sync code: the same arguments, meanings and errors."""
+    return _run(
         aend_live_activity_stream_automation(
             flow, stream_key, credentials=credentials, results=results, lost_after=lost_after, **options
         )
     )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be saved; all of it can be used."""
+
+    flow: str
+    key: str
+    account: ActivitySmithCredentials
+    started: EventTrigger
+    ended: EventTrigger
+    lost: EventTrigger | None
+    options: core.EndOptions
+
+    @property
+    def _flow_name(self) -> str:
+        return self.flow.partition("/")[0]
+
+    async def save_start(self) -> Automation:
+        """The automation that starts the stream."""
+        return await _save(
+            f"Start Live Activity stream {self.key} of {self.flow}",
+            f"Starts the ActivitySmith stream {self.key} when a run of {self.flow} starts.",
+            self.started,
+            await _webhook("PUT", self.key, self.account),
+            start_payload(self._flow_name, self.options),
+        )
+
+    async def save_ends(self) -> list[Automation]:
+        """The automations that end it; one for lost runs is deleted where none is wanted any more."""
+        webhook = await _webhook("DELETE", self.key, self.account)
+        about = f"Ends the ActivitySmith stream {self.key} when a run of {self.flow}"
+        payload = end_payload(self._flow_name, self.options)
+        name = f"End Live Activity stream {self.key} of {self.flow}"
+        saved = [await _save(name, f"{about} ends.", self.ended, webhook, payload)]
+        name = f"End Live Activity stream {self.key} of a lost run of {self.flow}"
+        if self.lost is None:
+            await _delete(name)
+        else:
+            payload = lost_payload(self._flow_name, self.options)
+            saved.append(await _save(name, f"{about} gives no heartbeat.", self.lost, webhook, payload))
+        return saved
+
+
+async def _checked(
+    flow: str,
+    stream_key: str,
+    credentials: ActivitySmithCredentials | str | None,
+    results: Collection[Result],
+    lost_after: timedelta | None,
+    options: core.EndOptions,
+    *,
+    other: tuple[str, ...],
+) -> _Plan:
+    """What is to be saved, or an error before anything is."""
+    from activitysmith_integrations.core.runs.picture import check_end_options
+
+    related, key = related_to(flow), check_stream_key(stream_key)
+    ended = when_ended(related, results)
+    lost = None if lost_after is None else when_lost(related, lost_after)
+    check_end_options(options, other=other)
+    await check_known(flow)
+    return _Plan(flow, key, await resolve(credentials), when_started(related), ended, lost, options)
+
+
+def _run(saving: Coroutine[Any, Any, list[Automation]]) -> list[Automation]:
+    """Await it, whether or not an event loop runs in this thread, as in a notebook."""
+    return cast(list[Automation], run_coro_as_sync(saving))
 
 
 async def _save(name: str, description: str, trigger: EventTrigger, webhook: UUID, payload: str) -> Automation:
@@ -190,13 +228,26 @@ async def _save(name: str, description: str, trigger: EventTrigger, webhook: UUI
         trigger=trigger,
         actions=[CallWebhook(block_document_id=webhook, payload=payload)],
     )
-    try:
-        there = await Automation.aread(name=name)
-    except ValueError:  # Prefect's way to say that there is none
+    there = await _find(name)
+    if there is None:
         return await automation.acreate()
     automation.id = there.id
+    automation.enabled = there.enabled  # somebody may have paused it
     await automation.aupdate()
     return automation
+
+
+async def _delete(name: str) -> None:
+    there = await _find(name)
+    if there is not None:
+        await there.adelete()
+
+
+async def _find(name: str) -> Automation | None:
+    try:
+        return await Automation.aread(name=name)
+    except ValueError:  # Prefect's way to say that there is none
+        return None
 
 
 async def _webhook(method: Literal["PUT", "DELETE"], key: str, credentials: ActivitySmithCredentials) -> UUID:
@@ -208,7 +259,9 @@ async def _webhook(method: Literal["PUT", "DELETE"], key: str, credentials: Acti
         "Content-Type": "application/json",
     }
     webhook = Webhook(method=method, url=SecretStr(url), headers=SecretDict(headers))
-    return await webhook.asave(name=_block_name("start" if method == "PUT" else "end", key), overwrite=True)
+    # Early 3.6 releases (seen on 3.6.0) have one method for both, which makes a coroutine where a loop runs.
+    save = webhook.asave if hasattr(webhook, "asave") else webhook.save
+    return cast(UUID, await save(name=_block_name("start" if method == "PUT" else "end", key), overwrite=True))
 
 
 def _block_name(verb: str, key: str) -> str:

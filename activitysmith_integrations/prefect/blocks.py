@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from prefect.blocks.abstract import CredentialsBlock, NotificationBlock, NotificationError
 from prefect.blocks.core import Block
@@ -78,6 +78,18 @@ class ActivitySmithCredentials(CredentialsBlock):
         title="Seconds in all",
         description="Seconds that one call may take with all of its waits and repetitions.",
     )
+
+    if TYPE_CHECKING:  # what pydantic takes: a plain string is a key as well
+
+        def __init__(
+            self,
+            *,
+            api_key: SecretStr | str,
+            base_url: str | None = None,
+            timeout: float = 10.0,
+            max_retries: int | None = _RETRY.max_retries,
+            max_elapsed: float = _RETRY.max_elapsed,
+        ) -> None: ...
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -26,9 +26,11 @@ _CONDITIONS: dict[Result, str] = {
 _RUN_MARK = "activitysmith-run-name"
 _ERROR_MARK = "activitysmith-mark-message"
 _ID_MARK = UUID("ac717175-0000-4000-8000-000000000000")
+_MESSAGE = "event.resource['prefect.state-message']"
 _EXPRESSIONS = {
     _RUN_MARK: "event.resource['prefect.resource.name']",
-    _ERROR_MARK: "event.resource['prefect.state-message'][:120]",
+    # With what stands before it: a state may have no message.
+    f": {_ERROR_MARK}": f"(': ' ~ {_MESSAGE}[:120] if {_MESSAGE} else '')",
     str(_ID_MARK): "event.resource['prefect.resource.id'].split('.')[-1]",
 }
 
@@ -68,7 +70,7 @@ def end_payload(flow_name: str, options: core.EndOptions) -> str:
 
 
 def lost_payload(flow_name: str, options: core.EndOptions) -> str:
-    """The request that ends the stream of a run that gives no sign of life.
+    """The request that ends the stream of a run that gives no heartbeat.
 
     Args:
         flow_name: The flow.

@@ -92,6 +92,7 @@ def hook_outcome(
         run=run.name,
         label=run.name,
         engine=ENGINE,
+        unit="task",
         failed_step=_failed_task(error) if isinstance(run, FlowRun) else None,
         started_at=run.start_time,
         ended_at=state.timestamp,
@@ -120,7 +121,7 @@ def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
     """
     from activitysmith_integrations.core.runs.outcome import RunOutcome
 
-    return RunOutcome(flow.name, "succeeded", run=run.name, label=run.name, engine=ENGINE)
+    return RunOutcome(flow.name, "succeeded", run=run.name, label=run.name, engine=ENGINE, unit="task")
 
 
 def check_count(name: str, count: int, *, least: int) -> int:
@@ -173,6 +174,7 @@ def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
         run=run.name if run else None,
         label=run.name if run else None,
         engine=ENGINE,
+        unit="task",
         failed_step=_failed_task(error),
         started_at=run.start_time if run else None,
         ended_at=datetime.now(UTC),
@@ -229,9 +231,7 @@ def _text(error: BaseException) -> str:
 
 def _error_in(state: State[Any]) -> BaseException | None:
     """The exception that a failed state holds in memory; results in storage are not fetched for it."""
-    data = state.data
-    if isinstance(data, ResultRecord):
-        data = data.result
+    data = state.data.result if isinstance(state.data, ResultRecord) else state.data
     if isinstance(data, BaseException):
         return data
     # A flow that returns its tasks' states fails with the first that failed.

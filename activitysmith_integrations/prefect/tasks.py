@@ -212,7 +212,8 @@ def end_live_activity_stream(
 
     The step is retried on faults that can pass, after the wait that the service asks for. It fails on others, and where
     the service asks to wait longer than ten minutes. Neither its result nor its inputs are stored or cached. A stream
-    that ``live_activity_hooks`` keep moving stands still from then on.
+    that ``live_activity_hooks`` keep moving stands still from then on. Call it, or submit it to threads: in another
+    process (a process pool, Dask, Ray) it cannot stop the hooks of the flow's, which would start the stream anew.
 
     Args:
         stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import Flow, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
 from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.settings import get_current_settings
 
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.suggest import closest, unknown_name
@@ -129,13 +130,13 @@ def _trigger(related: Related, match: dict[str, Any]) -> EventTrigger:
 
 
 def when_lost(related: Related, after: timedelta) -> EventTrigger:
-    """When a run that goes on gives no sign of life for so long.
+    """When a run that goes on gives no heartbeat for so long.
 
-    Any change of its state is a sign: a run that waits (paused, suspended, for its next attempt) sends no others.
+    Any change of its state counts as one: a run that waits (paused, suspended, for its next attempt) gives none.
 
     Args:
         related: The flow and deployment.
-        after: How long; 10 s at least (Prefect's rule, 3.8).
+        after: How long; 10 s at least (Prefect's rule, 3.8), and longer than the time between two heartbeats.
 
     Raises:
         InvalidRequestError: It is no such time.
@@ -144,6 +145,14 @@ def when_lost(related: Related, after: timedelta) -> EventTrigger:
     if not isinstance(given, timedelta) or given < _LEAST_LOST_AFTER:
         example = "a timedelta of 10 s or more, such as timedelta(minutes=10)"
         raise InvalidRequestError(("lost_after", f"must be {example}, not {given!r}"))
+    between, setting = _heartbeats()
+    if between is not None and after.total_seconds() <= between:
+        rule = (
+            f"must be longer than the {between} s between two heartbeats ({setting}), not {after.total_seconds():g} s, "
+            f"or runs that go on are shown as crashed; take timedelta(seconds={3 * between}), or a smaller {setting} "
+            "where the flows run and here"
+        )
+        raise InvalidRequestError(("lost_after", rule))
     return EventTrigger(
         after={_HEARTBEAT},
         expect={_RUNS},
@@ -154,3 +163,12 @@ def when_lost(related: Related, after: timedelta) -> EventTrigger:
         threshold=1,
         within=after,
     )
+
+
+def _heartbeats() -> tuple[int | None, str]:
+    """The seconds between two heartbeats of a run, None where it gives none; and the setting that tells."""
+    settings = get_current_settings()
+    if hasattr(settings.flows, "heartbeat_frequency"):
+        return settings.flows.heartbeat_frequency, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+    # Early 3.6 releases (seen on 3.6.0) have it among the runner's settings.
+    return settings.runner.heartbeat_frequency, "PREFECT_RUNNER_HEARTBEAT_FREQUENCY"

@@ -100,6 +100,8 @@ def test_a_cancellation_is_gray_and_quiet_and_goes_soon() -> None:
         ({"steps_total": None}, "load failed after 2 steps, 3 m 10 s"),
         ({"steps_total": None, "steps_done": 1}, "load failed after 1 step, 3 m 10 s"),
         ({"steps_total": 1, "steps_done": 0}, "load failed after 0 of 1 step, 3 m 10 s"),
+        ({"unit": "task"}, "load failed after 2 of 5 tasks, 3 m 10 s"),
+        ({"unit": "task", "steps_total": None, "steps_done": 1}, "load failed after 1 task, 3 m 10 s"),
         ({"steps_done": 7}, "load failed after 7 steps, 3 m 10 s"),
         ({"steps_done": -1}, "load failed after 3 m 10 s"),
         ({"started_at": None}, "load failed after 2 of 5 steps"),

@@ -7,6 +7,7 @@ from prefect import flow, task
 from prefect.automations import Automation
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
+from pydantic import SecretStr
 
 from activitysmith_integrations.core import (
     ActivitySmithClient,
@@ -18,6 +19,9 @@ from activitysmith_integrations.core import (
 )
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
+    FlowHooks,
+    StateHook,
+    StreamOptions,
     aend_live_activity_stream,
     aend_live_activity_stream_automation,
     alive_activity_automation,
@@ -67,6 +71,24 @@ async def live() -> None:
     assert_type(await astream_live_activity(content_state={"title": "x", "type": "progress"}), StreamResponse)
 
 
+FAILED: StateHook = end_live_activity_stream_hook(failure_color="orange")
+LOOK: StreamOptions = {"total": 9, "subtitle": "orders"}
+
+
+def shown(name: str) -> FlowHooks:
+    return live_activity_hooks(name, total=3)
+
+
+@flow(**shown("hourly"))
+def hourly() -> None:
+    assert_type(stream_live_activity(**LOOK), StreamResponse)
+
+
+def save_once() -> None:
+    ActivitySmithCredentials(api_key="ask_...").save("production", overwrite=True)
+    ActivitySmithCredentials(api_key=SecretStr("ask_..."), max_retries=None, timeout=5, base_url="https://example.com")
+
+
 def right(credentials: ActivitySmithCredentials) -> None:
     assert_type(credentials.get_client(), ActivitySmithClient)
     assert_type(credentials.get_async_client(), AsyncActivitySmithClient)
@@ -88,6 +110,9 @@ def wrong() -> None:
     end_live_activity_stream("nightly", on_success="alert")  # type: ignore[call-overload]
     end_live_activity_stream_hook("nightly", colour="red")  # type: ignore[call-arg]
     stream_live_activity("nightly", totl=9)  # type: ignore[call-overload]
+    ActivitySmithCredentials()  # type: ignore[call-arg]
+    ActivitySmithCredentials(api_key=7)  # type: ignore[arg-type]
+    ActivitySmithCredentials(api_key="ask_...", base="https://example.com")  # type: ignore[call-arg]
     live_activity_hooks(total="all")  # type: ignore[arg-type]
     end_live_activity_stream_hooks(7)  # type: ignore[arg-type]
     end_live_activity_stream_hooks(on_failure="banner")  # type: ignore[arg-type]

@@ -171,7 +171,7 @@ MOVING = {
     "middle": Case("live-short", "fail", "COMPLETED", "succeeded", ""),
     "killed": Case("live-doomed", "sigkill", "CRASHED", "crashed", "Crashed"),
     "cancelled": Case("live-doomed", "sleep", "CANCELLED", "cancelled", "Cancelled after "),
-    "terminated": Case("live-doomed", "sigterm", "CRASHED", "crashed", "step crashed after 10 of 20 steps"),
+    "terminated": Case("live-doomed", "sigterm", "CRASHED", "crashed", "step crashed after 10 of 20 tasks"),
     **{f"four-{number}": Case("live-short", "together", "COMPLETED", "succeeded", "") for number in range(4)},
 }
 
@@ -384,14 +384,14 @@ def test_a_run_that_never_started_does_not_end_the_stream_of_the_one_that_goes_o
 def test_the_server_ends_the_stream_of_a_run_that_was_killed_with_its_worker(
     processes: Prefect, sandbox: Sandbox
 ) -> None:
-    # Only now: the first sign of life of a run as short as those above can come in after its end (Prefect 3.8).
+    # Only now: the first heartbeat of a run as short as those above can come in after its end (Prefect 3.8).
     processes.run("automate-lost", "-c", AUTOMATE, "40")
     worker = make_worker(processes, "doomed")
     run_id = processes.create_run("live-unhooked/doomed", stream="doomed-run", how="sleep")
     started = processes.directory / "doomed-run"
     eventually(started.exists, "the run to start")
     # Who dies before that was never alive, as far as the server knows.
-    eventually(lambda: processes.heard_of(run_id), "the run's first sign of life")
+    eventually(lambda: processes.heard_of(run_id), "the run's first heartbeat")
     before = len(sandbox.ends("unhooked"))
     os.killpg(worker.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):  # it may have gone with its worker

@@ -84,7 +84,7 @@ def test_a_structure_of_prefects_examples_is_shown_from_start_to_end(
     assert end["metadata"]["result"] == STRUCTURES[name]
     state = end["content_state"]
     if name == "transactions":
-        assert state["message"].startswith("check failed after 5 of 6 steps")
+        assert state["message"].startswith("check failed after 5 of 6 tasks")
     else:
         assert state["current_step"] == state["number_of_steps"]
     assert len(steps) > 1 or name == "consuming"  # of one step, which the end shows

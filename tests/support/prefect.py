@@ -115,7 +115,7 @@ class Prefect(Deployment):
         return self._json("POST", "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
 
     def heard_of(self, run_id: str) -> bool:
-        """Whether a sign of life of a run has reached the server."""
+        """Whether a heartbeat of a run has reached the server."""
         names, ids = ["prefect.flow-run.heartbeat"], [f"prefect.flow-run.{run_id}"]
         found = self._json("POST", "events/filter", {"filter": {"event": {"name": names}, "resource": {"id": ids}}})
         return bool(found and found["events"])

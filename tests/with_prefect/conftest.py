@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from support.sandbox import KEY, Sandbox, running_sandbox
@@ -52,13 +53,22 @@ def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[None]:
+def heartbeat_setting() -> Any:
+    """Prefect's setting of how often runs give a heartbeat."""
+    from prefect import settings
+
+    # Early 3.6 releases have it among the runner's settings.
+    runners = settings.PREFECT_RUNNER_HEARTBEAT_FREQUENCY
+    return getattr(settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", runners)
+
+
+@pytest.fixture(scope="session")
+def server(heartbeat_setting: Any) -> Iterator[None]:
     """A Prefect server for the whole session: it takes half a minute to start."""
-    import prefect.settings as settings
+    from prefect.settings import temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    # A flow run with heartbeats takes a second to end, since the thread that sends them sleeps. The first 3.6 has none.
-    frequency = getattr(settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)
-    silent = settings.temporary_settings(updates={frequency: None} if frequency else {})
+    # A flow run that gives heartbeats takes a second to end, since the thread that gives them sleeps.
+    silent = temporary_settings(updates={heartbeat_setting: None})
     with prefect_test_harness(server_startup_timeout=120), silent:
         yield

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import logging
 from datetime import timedelta
 from fnmatch import fnmatch
 from typing import Any
@@ -20,6 +21,8 @@ from support.sandbox import KEY
 from activitysmith_integrations.core import EndStreamRequest, InvalidRequestError, StreamRequest
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
+    aend_live_activity_stream_automation,
+    alive_activity_automation,
     end_live_activity_stream_automation,
     live_activity_automation,
 )
@@ -96,6 +99,58 @@ def test_a_second_call_updates_both(account: ActivitySmithCredentials, known: No
     assert saved_webhook("end-live-activity-stream-twice").url.get_secret_value().startswith("https://other.example/")
 
 
+@pytest.mark.parametrize("make", [end_live_activity_stream_automation, live_activity_automation])
+def test_a_call_without_lost_after_deletes_what_an_earlier_one_made_for_lost_runs(
+    make: Any, account: ActivitySmithCredentials, known: None
+) -> None:
+    other = make("nightly/prod", "changed", credentials=account, lost_after=timedelta(minutes=10))[-1]
+    *_, lost = make("nightly", "changed", credentials=account, lost_after=timedelta(minutes=10))
+    assert saved(lost.name).id == lost.id
+    *_, end = make("nightly", "changed", credentials=account)
+    with pytest.raises(ValueError, match="not found"):
+        saved(lost.name)
+    assert saved(end.name).id == end.id
+    assert saved(other.name).id == other.id
+
+
+def test_what_somebody_paused_stays_paused(account: ActivitySmithCredentials, known: None) -> None:
+    first = live_activity_automation("nightly", "paused", credentials=account, lost_after=timedelta(minutes=10))
+    start, end, lost = first
+    asyncio.run(end.adisable())
+    asyncio.run(lost.adisable())
+    again = live_activity_automation(
+        "nightly", "paused", credentials=account, title="Again", lost_after=timedelta(minutes=20)
+    )
+    there = [saved(automation.name) for automation in (start, end, lost)]
+    assert [automation.enabled for automation in there] == [True, False, False]
+    assert [automation.enabled for automation in again] == [True, False, False]
+    assert rendered(there[1], "COMPLETED")["content_state"]["title"] == "Again"
+
+
+@pytest.mark.parametrize("make", [end_live_activity_stream_automation, live_activity_automation])
+def test_a_notebook_whose_event_loop_runs_makes_them_too(
+    make: Any, account: ActivitySmithCredentials, known: None
+) -> None:
+    async def cell() -> list[Automation]:
+        automations: list[Automation] = make("nightly", "notebook", credentials=account)
+        return automations
+
+    for automation in asyncio.run(cell()):
+        assert saved(automation.name).id == automation.id
+
+
+@pytest.mark.parametrize("make", [aend_live_activity_stream_automation, alive_activity_automation])
+def test_the_server_is_asked_once_for_the_flow_and_once_for_the_credentials(
+    make: Any, account: ActivitySmithCredentials, known: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    account.save("asked", overwrite=True)
+    with caplog.at_level(logging.INFO, "httpx"):
+        asyncio.run(make("nightly", "asked", credentials="asked"))
+    asked = [record.getMessage() for record in caplog.records if record.name == "httpx"]
+    assert sum("/flows/filter" in line for line in asked) == 1
+    assert sum("/activitysmith-credentials/block_documents/name/asked" in line for line in asked) == 1
+
+
 @pytest.mark.parametrize(
     ("state", "name", "result"),
     [
@@ -124,7 +179,17 @@ def test_every_end_of_a_run_has_its_picture_whatever_the_names(
 def test_the_error_is_shown_when_asked_for(account: ActivitySmithCredentials, known: None) -> None:
     (automation,) = end_live_activity_stream_automation("nightly", "nightly", credentials=account, include_error=True)
     body = rendered(automation, "FAILED", message=NASTY * 20)
-    assert body["content_state"]["message"] == f"Failed: {(NASTY * 20)[:120]}"
+    text = f"Failed: {(NASTY * 20)[:120]}"
+    assert (body["content_state"]["message"], body["alert"]["body"]) == (text, text)
+
+
+@pytest.mark.parametrize(("state", "badge"), [("FAILED", "Failed"), ("CRASHED", "Crashed")])
+def test_a_state_without_a_message_shows_nothing_in_its_place(
+    account: ActivitySmithCredentials, known: None, state: str, badge: str
+) -> None:
+    (automation,) = end_live_activity_stream_automation("nightly", "nightly", credentials=account, include_error=True)
+    body = rendered(automation, state, message="")
+    assert (body["content_state"]["message"], body["alert"]["body"]) == (badge, badge)
 
 
 def test_a_deployments_runs_are_told_from_the_flows_other_runs(account: ActivitySmithCredentials, known: None) -> None:
@@ -145,7 +210,7 @@ def test_flows_that_share_a_stream_have_an_automation_each(account: ActivitySmit
     assert len({automation.id for automations in ends for automation in automations}) == 6
 
 
-def test_a_run_that_gives_no_sign_of_life_has_an_automation_of_its_own(
+def test_a_run_that_gives_no_heartbeat_has_an_automation_of_its_own(
     account: ActivitySmithCredentials, known: None
 ) -> None:
     _, lost = end_live_activity_stream_automation(
@@ -187,6 +252,44 @@ def test_what_cannot_be_used_is_refused_before_anything_is_saved(
     for name in ("Start Live Activity stream refused", "End Live Activity stream refused"):
         with pytest.raises(ValueError, match="refused"):
             saved(f"{name} of nightly")
+
+
+@pytest.mark.parametrize("make", [end_live_activity_stream_automation, live_activity_automation])
+@pytest.mark.parametrize("seconds", [60, 180])
+def test_a_time_within_which_no_heartbeat_is_due_is_refused(
+    make: Any, seconds: int, account: ActivitySmithCredentials, known: None, heartbeat_setting: Any
+) -> None:
+    with (
+        temporary_settings({heartbeat_setting: 180}),
+        pytest.raises(InvalidRequestError) as refusal,
+    ):
+        make("nightly", "hasty", credentials=account, lost_after=timedelta(seconds=seconds))
+    said = str(refusal.value)
+    assert "lost_after: must be longer than the 180 s between two heartbeats (PREFECT_" in said
+    assert f"not {seconds} s, " in said
+    assert "take timedelta(seconds=540), or a smaller PREFECT_" in said
+    with pytest.raises(ValueError, match="not found"):
+        saved("End Live Activity stream hasty of nightly")
+
+
+def test_a_time_longer_than_between_two_heartbeats_is_taken(
+    account: ActivitySmithCredentials, known: None, heartbeat_setting: Any
+) -> None:
+    with temporary_settings({heartbeat_setting: 30}):
+        _, lost = end_live_activity_stream_automation(
+            "nightly", "patient", credentials=account, lost_after=timedelta(seconds=31)
+        )
+    assert saved(lost.name).trigger.within == timedelta(seconds=31)  # type: ignore[union-attr]
+
+
+def test_where_no_heartbeats_are_known_of_any_time_is_taken(
+    account: ActivitySmithCredentials, known: None, heartbeat_setting: Any
+) -> None:
+    with temporary_settings({heartbeat_setting: None}):
+        _, lost = end_live_activity_stream_automation(
+            "nightly", "unknown-heartbeats", credentials=account, lost_after=timedelta(seconds=10)
+        )
+    assert saved(lost.name).trigger.within == timedelta(seconds=10)  # type: ignore[union-attr]
 
 
 def test_a_run_that_never_started_ends_nothing(account: ActivitySmithCredentials, known: None) -> None:

@@ -34,7 +34,7 @@ def run(flow: Any, fail: bool) -> Any:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("fail", [False, True])
-def test_the_example_ends_its_stream_and_names_the_step_that_failed(
+def test_the_example_shows_its_run_from_start_to_end_and_names_the_step_that_failed(
     path: Path, fail: bool, sandbox: Sandbox, server: None
 ) -> None:
     flow = getattr(load(path), path.stem)
@@ -44,6 +44,8 @@ def test_the_example_ends_its_stream_and_names_the_step_that_failed(
         for automation in live_activity_automation(flow.name, "automation"):
             assert asyncio.run(Automation.aread(name=automation.name)).id == automation.id
         return
+    first, *_ = sandbox.all_requests()
+    assert (first["method"], first["operation"]) == ("PUT", "started")
     *_, end = (request["body"] for request in sandbox.requests())
     assert len({request["stream_key"] for request in sandbox.all_requests()}) == 1
     assert sandbox.living() == []

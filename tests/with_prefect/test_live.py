@@ -152,7 +152,7 @@ def test_a_run_that_fails_says_after_how_many_of_its_tasks(sandbox: Sandbox) -> 
 
     assert nightly(return_state=True).is_failed()
     message = sandbox.ends("nightly")[0]["content_state"]["message"]
-    assert re.match("fail failed after (1 of 3 steps, )?[0-9]+ s", message)
+    assert re.match("fail failed after (1 of 3 tasks, )?[0-9]+ s", message)
 
 
 def test_hundreds_of_tasks_at_once_stay_within_the_budget_of_ios(sandbox: Sandbox) -> None:
@@ -194,7 +194,7 @@ def counted(sandbox: Sandbox, body: Callable[[], object], tasks: int, **options:
     assert states(sandbox)[-1]["current_step"] == tasks + 1
     (end,) = sandbox.ends("nightly")
     # The API may be too late for the last picture, which then says nothing of it.
-    assert re.match(f"Failed after ({tasks + 1} of 9 steps, )?[0-9]+ s", end["content_state"]["message"])
+    assert re.match(f"Failed after ({tasks + 1} of 9 tasks, )?[0-9]+ s", end["content_state"]["message"])
 
 
 elsewhere = ModuleType("elsewhere")

@@ -29,6 +29,7 @@ class RunOutcome:
         engine: What ran it, such as ``airflow``.
         steps_done: How many steps are complete, None where they cannot be counted.
         steps_total: How many there are in all, None where they cannot be counted.
+        unit: What those are called, such as ``step``.
         failed_step: The name of the step that failed.
         tasks_failed: How many tasks failed, although the run went on.
         started_at: When it began.
@@ -45,6 +46,7 @@ class RunOutcome:
     engine: str | None = None
     steps_done: int | None = None
     steps_total: int | None = None
+    unit: str = "step"
     failed_step: str | None = None
     tasks_failed: int = 0
     started_at: datetime | None = None

@@ -275,8 +275,8 @@ def _steps_in_words(outcome: RunOutcome) -> str:
     if done is None or done < 0:
         return ""
     if total is None or total < done:
-        return f"{done} step{'' if done == 1 else 's'}"
-    return f"{done} of {total} step{'' if total == 1 else 's'}"
+        return f"{done} {outcome.unit}{'' if done == 1 else 's'}"
+    return f"{done} of {total} {outcome.unit}{'' if total == 1 else 's'}"
 
 
 def open_run(url: str | None) -> OpenURLAction | None:
