@@ -55,7 +55,7 @@ def end_if_over(
     from activitysmith_integrations.core.runs.ending import end_stream
     from activitysmith_integrations.core.runs.log_lines import line_of_end
 
-    ended = Run({**run.context, "reason": reason})
+    ended = Run({**run.context, "reason": reason}, run.written_key)
     if reason == "task_failure" and ended.states and not failed_tasks(ended.tasks, ended.states):
         ended.context["reason"] = "timed_out"  # a DAG's timeout skips what is unfinished, and fails no task
     outcome = outcome_of(ended)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from activitysmith_integrations import core
-from activitysmith_integrations.airflow import callbacks
+from activitysmith_integrations.airflow import callbacks, templates
 from activitysmith_integrations.airflow.callback_budget import MAX_PATIENCE
 from activitysmith_integrations.airflow.callbacks import (
     NO_TIME,
@@ -176,7 +176,8 @@ class ActivitySmithEndStreamNotifier(Callback):
         if run.is_deadline or run.is_ended_by_task:
             return False
         if run.is_of_task:
-            return self.stream_key is not None and run.is_only_failure
+            # Tasks may share a callback and its key; a templated one is taken for the task's own.
+            return self.stream_key is not None and (templates.is_template(self.stream_key) or run.is_only_failure)
         is_new = self.stream_key is not None or run.clear_number > 0
         return is_new and not callbacks.task_ends(run.dag, self.stream_key)
 

@@ -95,14 +95,15 @@ class ActivitySmithEndStreamOperator(Operator):
         literals.check_end(options)
 
     def _call(self, hook: ActivitySmithHook, key: str, run: Run) -> core.EndStreamResponse:
+        from activitysmith_integrations.airflow.callbacks import task_ends
         from activitysmith_integrations.airflow.outcomes import outcome_so_far
         from activitysmith_integrations.core.runs.ending import build_end, end_stream
         from activitysmith_integrations.core.runs.log_lines import line_of_end
 
         options: Any = {"title": run.title, **templates.typed(self._options())}
         end = build_end(outcome_so_far(run), options)
-        if self.stream_key is not None and getattr(run.ti, "try_number", 1) == 1:
-            end = end.of_unshown_run()  # what has ended under a key of the user's own was an earlier run
+        if self.stream_key is not None and not task_ends(run.dag, run.written_key):
+            end = end.of_unshown_run()  # an earlier run ended the stream, since nothing else of this one does
         with hook.get_conn() as client:
             result = end_stream(client, key, end)
         self.log.log(*line_of_end(key, end, result))

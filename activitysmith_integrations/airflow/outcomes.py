@@ -11,6 +11,7 @@ from activitysmith_integrations.airflow.compat import conf
 from activitysmith_integrations.airflow.reporting import EndCounts, end_counts
 from activitysmith_integrations.airflow.run_memory import RunMemory
 from activitysmith_integrations.airflow.task_states import OVER, counted_states, has_failed
+from activitysmith_integrations.core.errors import ActivitySmithError
 
 if TYPE_CHECKING:
     from activitysmith_integrations.airflow.run import Run
@@ -26,6 +27,9 @@ def outcome_of(run: Run, *, of_the_run: bool = True) -> RunOutcome | None:
 
     Returns:
         None if nothing has ended, or it is about the run, and a task of it succeeded while others are not over.
+
+    Raises:
+        ActivitySmithError: It is about the run, a task of it succeeded, and Airflow does not tell of the others.
     """
     result = run.result
     if result is None:
@@ -51,10 +55,12 @@ def outcome_so_far(run: Run) -> RunOutcome:
         run: The run.
 
     Raises:
-        LookupError: Airflow does not tell the states of the run's tasks, so it may as well have failed.
+        ActivitySmithError: Airflow does not tell the states of the run's tasks, so it may as well have failed.
     """
     if run.tasks and not run.posted_states:
-        raise LookupError("Airflow does not tell the states of the run's tasks, so how the run went is not known")
+        raise ActivitySmithError(
+            "Airflow does not tell the states of the run's tasks, so how the run went is not known"
+        )
     is_failure = has_failed(run.tasks, run.states, is_fail_fast=run.is_fail_fast)
     result: Result = "failed" if is_failure else "succeeded"
     return _outcome(run, result, _counts(run, result, is_over=False))

@@ -155,7 +155,7 @@ def _report(task: Any, reporter: ProgressReporter) -> None:
     from activitysmith_integrations.airflow.dag_tasks import is_empty, role_of, written_key
 
     # The scheduler settles an empty operator without a worker, unless it has callbacks (Airflow 3.1 to 3.3).
-    ends_run = role_of(task) == "ends_stream" and written_key(task) is None
+    ends_run = role_of(task) == "ends_stream" and written_key(task) == reporter.stream_key
     if is_empty(task) or ends_run or role_of(task) == "follows_run" or reports_progress(task):
         return
     for when in OCCASIONS:

@@ -94,7 +94,7 @@ class ProgressReporter(Callback):
         with allowance(context) as allowed:
             deadline = allowed.began + min(UPDATE_SECONDS, allowed.seconds)
             try:
-                run = Run(context)
+                run = Run(context, self.stream_key)
                 if run.is_of_task and not run.is_temporary:
                     self._report(run, RunMemory(run), deadline)
             except Exception as error:

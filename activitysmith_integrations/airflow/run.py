@@ -43,7 +43,7 @@ class Run:
 
     def __init__(self, context: Mapping[str, Any], written_key: Any = None) -> None:
         self.context = normalized(context)
-        self._written_key = None if written_key is None else str(written_key)
+        self.written_key = None if written_key is None else str(written_key)
         self.dag: Any = self.context["dag"]
         self.dag_id: str = self.dag.dag_id or ""
         self.run_id: str | None = self.context["run_id"]
@@ -112,12 +112,12 @@ class Run:
     @functools.cached_property
     def tasks(self) -> Tasks:
         """The tasks that are steps."""
-        return counted_tasks(plain_tasks(self.dag), self._written_key)
+        return counted_tasks(plain_tasks(self.dag), self.written_key)
 
     @property
     def is_ended_by_task(self) -> bool:
         """Whether the DAG has a task that ends the stream."""
-        return any(ends_stream(task, self._written_key) for task in plain_tasks(self.dag).values())
+        return any(ends_stream(task, self.written_key) for task in plain_tasks(self.dag).values())
 
     @functools.cached_property
     def bar(self) -> Bar:
@@ -140,7 +140,7 @@ class Run:
 
     @property
     def is_only_failure(self) -> bool:
-        """Whether it is certain that no other task instance of the run has failed."""
+        """Whether Airflow knows of no other task instance of the run that has failed."""
         others = {key: state for key, state in self.posted_states.items() if key != self.instance.key}
         return bool(self.posted_states) and "failed" not in others.values()
 

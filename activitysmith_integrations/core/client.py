@@ -21,6 +21,7 @@ from activitysmith_integrations.core.errors import (
     ConfigurationError,
     InvalidRequestError,
     RateLimitError,
+    may_have_arrived,
 )
 from activitysmith_integrations.core.given_client import AsyncGivenClient, GivenClient
 from activitysmith_integrations.core.models.requests import (
@@ -62,6 +63,7 @@ class _Call:
     started: float
     attempts: int = 0
     last_error: APIStatusError | None = None
+    may_have_arrived: bool = False
 
     @property
     def deadline(self) -> float:
@@ -79,6 +81,7 @@ class _Call:
             ActivitySmithError: There is none. The service's last answer says more than an attempt that the call's end
                 cut short.
         """
+        self.may_have_arrived = self.may_have_arrived or may_have_arrived(error)
         delay = self._delay_after(error)
         if delay is None:
             is_cut_short = isinstance(error, APITimeoutError) and time.monotonic() >= self.deadline
@@ -97,6 +100,11 @@ class _Call:
             elapsed=time.monotonic() - self.started,
             jitter=random.random(),
         )
+
+    def answer(self, answer: EndStreamResponse | StreamResponse) -> EndStreamResponse | StreamResponse:
+        """The answer, which knows whether an earlier attempt may have been carried out."""
+        answer._is_repeated = self.may_have_arrived
+        return answer
 
 
 class _Client(Generic[GivenT]):
@@ -254,7 +262,7 @@ class ActivitySmithClient(_Client[GivenClient]):
         call = self._call(stream_key, request)
         while True:
             try:
-                return wire.read_answer(self._endpoint, request, self._attempt(call))
+                return call.answer(wire.read_answer(self._endpoint, request, self._attempt(call)))
             except ActivitySmithError as error:
                 delay = call.next_delay(error)
             time.sleep(delay)
@@ -336,7 +344,7 @@ class AsyncActivitySmithClient(_Client[AsyncGivenClient]):
         call = self._call(stream_key, request)
         while True:
             try:
-                return wire.read_answer(self._endpoint, request, await self._attempt(call))
+                return call.answer(wire.read_answer(self._endpoint, request, await self._attempt(call)))
             except ActivitySmithError as error:
                 delay = call.next_delay(error)
             await asyncio.sleep(delay)

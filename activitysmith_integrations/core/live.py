@@ -216,9 +216,8 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         self._termination.leave(ending)
         try:
             await asyncio.shield(ending)
-            await self._termination.wait_for_others()
         finally:
-            self._termination.stop(error)
+            await self._termination.stop(error)
 
     async def _finish(
         self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None

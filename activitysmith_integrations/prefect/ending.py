@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, TaskRun
@@ -21,8 +22,9 @@ from prefect.logging.loggers import flow_run_logger, task_run_logger
 from activitysmith_integrations.core.client import ActivitySmithClient
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default, end_stream
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
-from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
+from activitysmith_integrations.core.runs.outcome import RunOutcome
 from activitysmith_integrations.core.threads import BackgroundThread
+from activitysmith_integrations.prefect import ends
 from activitysmith_integrations.prefect.blocks import resolve
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
@@ -33,25 +35,15 @@ Subject: TypeAlias = Flow[Any, Any] | Task[Any, Any]
 _LEAST_SECONDS = 0.5
 
 
-def may_be_shown_again(ended_as: Result | None, is_of_another_run: bool) -> bool:
-    """Whether a failure is to be started anew where its stream has ended: the run has not shown it yet.
-
-    Args:
-        ended_as: The result with which the run has ended its stream before; None where it has not.
-        is_of_another_run: Whether it must have been another run that ended the stream, if this one has not: nothing
-            was shown of this one, or the key is the user's own.
-    """
-    return ended_as == "succeeded" or (ended_as is None and is_of_another_run)
-
-
 def end_run(
     key: str,
     settings: HookSettings,
     outcome: RunOutcome,
+    run_id: UUID | None,
     follower: Follower | None,
     deadline: float,
     *,
-    is_unshown: bool = False,
+    is_first_of_run: bool = False,
 ) -> tuple[int, str]:
     """End a run's stream.
 
@@ -59,34 +51,36 @@ def end_run(
         key: The stream.
         settings: What the run's hooks were made with.
         outcome: How the run ended.
+        run_id: The flow's run, None for that of a task outside of one.
         follower: What shows the run; None where it is not shown by this process.
         deadline: The moment on ``time.monotonic()``'s clock until which calls repeat themselves.
-        is_unshown: What :func:`may_be_shown_again` says where there is no follower.
+        is_first_of_run: See :func:`~activitysmith_integrations.prefect.ends.is_news`; a follower knows it itself.
 
     Returns:
         The level and the line to log.
     """
     if follower:
-        before = follower.ended_as
         outcome = follower.stop(outcome)
-        is_unshown = may_be_shown_again(before, follower.has_shown_nothing)
+        is_first_of_run = follower.has_shown_nothing
     end = build_end_or_default(outcome, settings.options)
     if follower and follower.was_never_shown and not end.is_failure:
         follower.close()
         return line_of_unshown_end(key)
-    if is_unshown:
+    if ends.is_news(run_id, key, outcome.result, is_first_of_run=is_first_of_run):
         end = end.of_unshown_run()
     start_on_its_way = follower is not None and follower.is_starting
     client = follower.client if follower else None
     with client or asyncio.run(resolve(settings.account)).get_client() as client:
         deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
-        line = line_of_end(key, end, end_stream(client, key, end, deadline=deadline))
+        result = end_stream(client, key, end, deadline=deadline)
+    if not result.may_have_arrived:
+        ends.take_back(run_id, key)
     if follower and start_on_its_way:
         # No daemon: the process waits for it, 5 s at most and the time of an end.
         again = BackgroundThread(partial(_end_again, key, end, follower, client), "activitysmith-end", daemon=False)
         with suppress(RuntimeError):  # the process exits, or the machine has no thread to give
             again.start()
-    return line
+    return line_of_end(key, end, result)
 
 
 def _end_again(key: str, end: End, follower: Follower, client: ActivitySmithClient) -> None:

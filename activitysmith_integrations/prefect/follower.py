@@ -108,11 +108,6 @@ class Follower:
             self._sender.update(lambda _: self._first)
 
     @property
-    def ended_as(self) -> Result | None:
-        """The result that :meth:`stop` was told; None where it was not called."""
-        return self._result if self.is_stopped else None
-
-    @property
     def was_never_shown(self) -> bool:
         """Whether it is certain, after :meth:`stop`, that the service does not show the stream.
 
@@ -136,8 +131,7 @@ class Follower:
     def stop(self, outcome: RunOutcome, *, open_tasks: int = 0) -> RunOutcome:
         """Wait for the update on its way and the last counts; no other update goes out.
 
-        It takes 5 s at most, and half of the hook's patience, so that the end has the other half. A run that succeeded
-        waits for its counts no longer than a pipeline of its length can spare.
+        It takes 5 s at most, and half of the hook's patience, so that the end has the other half.
 
         Args:
             outcome: How the run ended.
@@ -207,7 +201,6 @@ class Follower:
                         failed=self._least_failed,
                         open_tasks=self._open_tasks,
                         deadline=self._stop_until,
-                        is_in_a_hurry=self._result == "succeeded",
                     )
         self._stopping.wait()
         if self._is_leaving:

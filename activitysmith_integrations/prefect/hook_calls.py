@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
@@ -26,7 +25,7 @@ from activitysmith_integrations.core.retry import seconds_for_calls
 from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
 from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 from activitysmith_integrations.prefect import open_runs
-from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page, may_be_shown_again
+from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings, StreamKey
 from activitysmith_integrations.prefect.run_watch import latest_attempt
@@ -99,7 +98,7 @@ def _seconds_left(subject: Subject, run: FlowRun | TaskRun, outcome: RunOutcome)
 
     Prefect's timeout goes on while these hooks run (3.6 to 3.9): a flow that is done would fail because of our waiting.
     """
-    if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result == "timed_out":
+    if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result != "succeeded":
         return None
     age = (datetime.now(UTC) - run.start_time).total_seconds() if run.start_time else math.inf
     return max(0.0, subject.timeout_seconds - age - _SECONDS_BEFORE_TIMEOUT)
@@ -134,22 +133,13 @@ def _end(
     follower: Follower | None,
     deadline: float,
 ) -> tuple[int, str]:
-    is_unshown = False
-    if follower is None:
-        is_elsewhere = outcome.result in _ENDS_ELSEWHERE
-        if not is_elsewhere:
-            before = open_runs.remember_end(_flow_run_id(run), key, outcome.result)
-            is_unshown = may_be_shown_again(before, settings.stream_key is not None)
-        if isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
-            outcome, has_begun = _as_known_to_api(outcome, run, settings.patience / 4)
-            is_unshown = is_unshown or not has_begun
-    if isinstance(run, FlowRun):
-        open_runs.forget_ends(run.id)
-    return end_run(key, settings, outcome, follower, deadline, is_unshown=is_unshown)
-
-
-def _flow_run_id(run: FlowRun | TaskRun) -> UUID | None:
-    return run.id if isinstance(run, FlowRun) else run.flow_run_id
+    run_id = run.id if isinstance(run, FlowRun) else run.flow_run_id
+    is_elsewhere = outcome.result in _ENDS_ELSEWHERE
+    is_first_of_run = settings.stream_key is not None and not is_elsewhere
+    if follower is None and isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
+        outcome, has_begun = _as_known_to_api(outcome, run, settings.patience / 4)
+        is_first_of_run = is_first_of_run or not has_begun
+    return end_run(key, settings, outcome, run_id, follower, deadline, is_first_of_run=is_first_of_run)
 
 
 def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> tuple[RunOutcome, bool]:

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun
 from activitysmith_integrations.core import forks
 from activitysmith_integrations.core.errors import error_text
 from activitysmith_integrations.core.retry import seconds_for_calls
-from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
+from activitysmith_integrations.core.runs.outcome import RunOutcome
 from activitysmith_integrations.prefect.ending import end_run
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.runs import result_of, run_url
@@ -35,8 +35,6 @@ class _OpenRuns:
     def forget(self) -> None:
         """Start with none: what a parent shows is not its forked child's to end."""
         self.followers: dict[UUID, Follower] = {}
-        # With which results tasks and hooks without a follower have ended streams, by run.
-        self.ended: dict[UUID, dict[str, Result]] = {}
         self.lock = threading.Lock()
 
 
@@ -87,32 +85,6 @@ def find(run_id: UUID | None, stream_key: str) -> Follower | None:
     return follower if follower and follower.stream_key == stream_key else None
 
 
-def remember_end(run_id: UUID | None, stream_key: str, result: Result) -> Result | None:
-    """Keep in mind that something of a run ends a stream that no follower shows.
-
-    Args:
-        run_id: The run's id, None outside of a run.
-        stream_key: The stream.
-        result: The result that it shows.
-
-    Returns:
-        The result that something of the run has shown in this process before; None where nothing has.
-    """
-    if run_id is None:
-        return None
-    with _open.lock:
-        ended = _open.ended.setdefault(run_id, {})
-        before = ended.get(stream_key)
-        ended[stream_key] = result
-        return before
-
-
-def forget_ends(run_id: UUID) -> None:
-    """Forget which streams a run has ended, once it is over."""
-    with _open.lock:
-        _open.ended.pop(run_id, None)
-
-
 def leave(follower: Follower) -> None:
     """What is left to do for a run that no hook will be called for in this process.
 
@@ -151,7 +123,7 @@ def _end_as_known(follower: Follower) -> None:
             follower.stop(follower.outcome)
             follower.close()
             return
-        line = end_run(follower.stream_key, follower.settings, outcome, follower, deadline)
+        line = end_run(follower.stream_key, follower.settings, outcome, follower.run_id, follower, deadline)
     except Exception as error:
         text = f"Live Activity stream {follower.stream_key!r} may not have been ended: {error_text(error)}"
         line = (logging.WARNING, text)

@@ -26,8 +26,6 @@ _TIME_FOR_HOOKS = timedelta(minutes=2)
 # The API learns of the last tasks a moment after the run's end. One that is busy answers late, and learns late.
 _SECONDS_UNCHANGED, _SECONDS_UNCHANGED_IF_UNFINISHED, _ANSWERS_UNCHANGED = 0.5, 2.0, 10
 _SECONDS_BETWEEN_LAST_LOOKS = (0.2, 0.8)
-# A pipeline that succeeded goes on soon: it waits for its last counts a fiftieth of its time, and a second at least.
-_LEAST_SECONDS_FOR_COUNTS, _COUNTS_PER_AGE = 1.0, 50
 
 _ADVICE = {
     HTTPStatus.UNAUTHORIZED: "Set PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own, where it runs.",
@@ -46,16 +44,6 @@ def seconds_between_looks(age: float, runs: int = 1) -> float:
     """
     least, most = _SECONDS_BETWEEN_LOOKS
     return max(min(max(age / _LOOKS_PER_AGE, least), most), runs * least / _RUNS_AT_FULL_RATE)
-
-
-def seconds_for_counts(age: float, answer_seconds: float) -> float:
-    """How long a run that succeeded may wait for its last counts.
-
-    Args:
-        age: Seconds since it began.
-        answer_seconds: Seconds that the API's last answer took.
-    """
-    return max(_LEAST_SECONDS_FOR_COUNTS, age / _COUNTS_PER_AGE, answer_seconds * _ANSWERS_UNCHANGED)
 
 
 def has_left(run: FlowRun, now: datetime) -> bool:
@@ -153,11 +141,6 @@ class RunWatch:
         self._are_final = False
 
     @property
-    def age(self) -> float:
-        """Seconds since the run began, or began again."""
-        return (datetime.now(UTC) - self._attempt_began).total_seconds()
-
-    @property
     def done(self) -> int:
         """How many task runs are done; one that failed is not."""
         counts = self.counts or TaskCounts()
@@ -203,7 +186,6 @@ class RunWatch:
         failed: int,
         open_tasks: int,
         deadline: float,
-        is_in_a_hurry: bool,
     ) -> None:
         """Ask until the API knows of all tasks of the run, which is over.
 
@@ -213,7 +195,6 @@ class RunWatch:
             failed: How many have failed at least, as this process knows.
             open_tasks: How many cannot be over, as this process knows.
             deadline: The moment on ``time.monotonic()``'s clock at which to give up.
-            is_in_a_hurry: Whether a pipeline waits for it that goes on, see :func:`seconds_for_counts`.
         """
         began = time.monotonic()
         pause, longest_pause = _SECONDS_BETWEEN_LAST_LOOKS
@@ -227,8 +208,7 @@ class RunWatch:
                 unchanged_for=time.monotonic() - max(began, self._changed_at),
                 answer_seconds=self._answer_seconds,
             )
-            give_up_at = began + seconds_for_counts(self.age, self._answer_seconds) if is_in_a_hurry else deadline
-            if self._are_final or time.monotonic() + pause >= min(give_up_at, deadline):
+            if self._are_final or time.monotonic() + pause >= deadline:
                 break
             time.sleep(pause)
             pause = min(2 * pause, longest_pause)

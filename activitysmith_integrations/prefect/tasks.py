@@ -91,8 +91,7 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     """The stream, how it is to end, and whether that needs no request. Hooks that keep it moving stop that first."""
     from activitysmith_integrations.core.runs.ending import build_end
     from activitysmith_integrations.core.runs.picture import check_end_options
-    from activitysmith_integrations.prefect import open_runs
-    from activitysmith_integrations.prefect.ending import may_be_shown_again
+    from activitysmith_integrations.prefect import ends, open_runs
 
     check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"))
     key = _key(stream_key)
@@ -100,17 +99,14 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
         raise InvalidRequestError(("error", f"must be the exception that was caught, not {error!r}"))
     outcome = task_outcome(key, error)
     follower = open_runs.find(flow_run_id(), key)
-    if follower is None:
-        end = build_end(outcome, options)
-        before = open_runs.remember_end(flow_run_id(), key, outcome.result)
-        is_unshown = may_be_shown_again(before, stream_key is not None)
-        return key, end.of_unshown_run() if is_unshown else end, False
-    before = follower.ended_as
-    end = build_end(follower.stop(outcome, open_tasks=int(task_run.id is not None)), options)
-    follower.wait_for_update()
-    if may_be_shown_again(before, follower.has_shown_nothing):
+    if follower:
+        outcome = follower.stop(outcome, open_tasks=int(task_run.id is not None))
+        follower.wait_for_update()
+    end = build_end(outcome, options)
+    is_first_of_run = follower.has_shown_nothing if follower else stream_key is not None
+    if ends.is_news(flow_run_id(), key, outcome.result, is_first_of_run=is_first_of_run):
         end = end.of_unshown_run()
-    return key, end, follower.was_never_shown and not end.is_failure
+    return key, end, follower is not None and follower.was_never_shown and not end.is_failure
 
 
 def _unshown(key: str) -> core.EndStreamResponse:
@@ -129,7 +125,10 @@ def _ended(key: str, end: End, result: EndResult, missing_ok: bool) -> core.EndS
         ActivitySmithError: The stream was not ended.
     """
     from activitysmith_integrations.core.runs.log_lines import line_of_end
+    from activitysmith_integrations.prefect import ends
 
+    if not result.may_have_arrived:
+        ends.take_back(flow_run_id(), key)
     _logger().log(*line_of_end(key, end, result))
     return result.response(key, missing_ok=missing_ok)
 

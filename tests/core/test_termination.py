@@ -92,7 +92,10 @@ from activitysmith_integrations.core import AsyncLiveActivity
 async def job(key, entered):
     async with AsyncLiveActivity(key):
         await entered.wait()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep({{"slower": 1}}.get(key, 0))
 async def tell(entered):
     await entered.wait()
     print("ready", flush=True)
@@ -287,7 +290,7 @@ def test_an_async_block_leaves_a_signal_that_somebody_handles_alone() -> None:
         termination = AsyncTermination()
         termination.start()
         signal.raise_signal(signal.SIGTERM)
-        termination.stop(None)
+        await termination.stop(None)
 
     before = signal.signal(signal.SIGTERM, lambda *_: handled.set())
     try:
@@ -335,7 +338,7 @@ def test_an_async_block_that_is_being_left_is_not_cancelled_again() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.01)
         try:
-            termination.stop(None)
+            await termination.stop(None)
         except TerminatedError:
             return "left, then terminated"
         return "left"
@@ -474,7 +477,7 @@ def test_a_child_forked_from_an_async_block_ends_as_python_does_and_its_parent_g
             finally:
                 os._exit(99)
         _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        termination.stop(None)
+        await termination.stop(None)
         return os.waitstatus_to_exitcode(status), termination.requested is not None
 
     assert asyncio.run(fork()) == (-signal.SIGTERM, False)

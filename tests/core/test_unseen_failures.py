@@ -240,6 +240,15 @@ def test_a_failure_whose_stream_an_earlier_run_ended_is_shown(ends: Ends, servic
     assert "had not been started; it was, to show that the run failed" in line_of_end("nightly", end, found)[1]
 
 
+@pytest.mark.parametrize("lost", [lambda: httpx.ReadError("lost"), lambda: answer(502, {})])
+def test_an_end_whose_answer_was_lost_sounds_once(
+    lost: Callable[[], httpx.Response | Exception], ends: Ends, service: Service
+) -> None:
+    service.will_answer(lost(), answer(200, INACTIVE))
+    ends(build_end(FAILED, None).of_unshown_run())
+    assert methods(service) == ["DELETE", "DELETE"]
+
+
 @pytest.mark.parametrize(
     "end",
     [

@@ -11,12 +11,14 @@ from support.sandbox import Sandbox
 
 from activitysmith_integrations.airflow.compat import AirflowFailException
 from activitysmith_integrations.airflow.end_options import TemplatedEndOptions
+from activitysmith_integrations.airflow.notifications import end_activitysmith_stream
 from activitysmith_integrations.airflow.operators import (
     ActivitySmithEndStreamOperator,
     ActivitySmithFollowRunOperator,
     ActivitySmithStreamOperator,
 )
 from activitysmith_integrations.core import (
+    ActivitySmithError,
     APIStatusError,
     ConfigurationError,
     EndOptions,
@@ -179,22 +181,23 @@ def test_a_run_whose_states_airflow_does_not_tell_is_no_success(sandbox: Sandbox
         raise RuntimeError("API_SERVER_ERROR 503")
 
     context["ti"].get_task_states = refuse
-    with pytest.raises(LookupError, match="how the run went is not known"):
+    with pytest.raises(ActivitySmithError, match="how the run went is not known"):
         operator.execute(context)
     assert sandbox.requests() == []
 
 
-@pytest.mark.parametrize(("tries", "operations"), [(1, ["ended", "started", "ended"]), (2, ["ended"])])
+@pytest.mark.parametrize("is_shown_by_task", [False, True])
 def test_a_failure_under_a_key_of_its_own_is_shown_although_an_earlier_run_ended_the_stream(
-    tries: int, operations: list[str], sandbox: Sandbox
+    is_shown_by_task: bool, sandbox: Sandbox
 ) -> None:
     sandbox.start("warehouse")
     sandbox.end("warehouse")
     operator = _operator(stream_key="warehouse")
-    context = _context(operator, {"extract": "success", "load": "failed", "end": "running"})
-    context["ti"].try_number = tries
-    operator.execute(context)
-    assert [request["operation"] for request in sandbox.story("warehouse")[2:]] == operations
+    if is_shown_by_task:
+        operator.dag.get_task("load").on_failure_callback = [end_activitysmith_stream("warehouse")]
+    operator.execute(_context(operator, {"extract": "success", "load": "failed", "end": "running"}))
+    shown_again = [] if is_shown_by_task else ["started", "ended"]
+    assert [request["operation"] for request in sandbox.story("warehouse")[2:]] == ["ended", *shown_again]
 
 
 def test_choices_change_the_picture(sandbox: Sandbox) -> None:

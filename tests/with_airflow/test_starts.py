@@ -238,6 +238,24 @@ def test_an_end_that_a_task_has_sent_before_is_no_reason_to_worry(sandbox: Sandb
     assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
 
 
+def test_an_operator_that_ends_the_dags_own_stream_is_no_step_under_any_key(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    ends = ActivitySmithEndStreamNotifier("etl")
+    with DAG("nightly", schedule=None, tags=["activitysmith"], on_failure_callback=ends) as dag:
+        last = ActivitySmithEndStreamOperator(task_id="end", stream_key="etl", trigger_rule="all_done")
+        BaseOperator(task_id="load") >> last
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.begin("load")
+    run.end("load", state="failed")
+    last.execute(run.context("end", -1, "running"))
+    assert not callbacks_of(last, "success")
+    ends(run.ended("task_failure"))
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+    assert sandbox.ends("etl")[0]["content_state"]["message"].startswith("load failed after 0 of 1 step")
+
+
 def test_where_airflow_skips_the_task_that_ends_the_stream_the_dag_ends_it(
     sandbox: Sandbox, supervisor: Supervisor
 ) -> None:

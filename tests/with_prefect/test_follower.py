@@ -35,7 +35,6 @@ from activitysmith_integrations.prefect.run_watch import (
     has_left,
     latest_attempt,
     seconds_between_looks,
-    seconds_for_counts,
 )
 from activitysmith_integrations.prefect.runs import running_outcome
 from activitysmith_integrations.prefect.task_counts import TaskCounts, count_tasks, first_failed_task, impatient_client
@@ -53,14 +52,6 @@ def test_a_long_run_costs_the_api_little() -> None:
         age += seconds_between_looks(age)
         looks += 1
     assert looks < 300
-
-
-def test_a_pipeline_that_succeeded_spares_its_last_counts_a_second_or_a_fiftieth_of_its_time() -> None:
-    assert [seconds_for_counts(age, 0.02) for age in (-1, 2, 50, 100, 600)] == [1, 1, 1, 2, 12]
-
-
-def test_an_api_that_answers_late_learns_late_of_the_last_tasks() -> None:
-    assert seconds_for_counts(2, 0.4) == 4
 
 
 def test_a_process_with_many_runs_asks_twice_a_second() -> None:

@@ -433,6 +433,24 @@ def test_a_task_that_takes_too_long_is_named(sandbox: Sandbox) -> None:
     assert shown == ["load_table timed out", "load_rows timed out", "load_rows timed out"]
 
 
+def test_an_end_that_was_refused_counts_for_nothing(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.end("nightly")
+    sandbox.inject_fault(times=1, method="DELETE", status=429, headers={"Retry-After": "60"})
+
+    @flow
+    def nightly() -> None:
+        error = RuntimeError("it is locked")
+        with contextlib.suppress(RateLimitError):
+            end_live_activity_stream.fn("nightly", error=error, credentials=impatient(sandbox))
+        for _ in range(2):
+            end_live_activity_stream.fn("nightly", error=error, credentials=impatient(sandbox))
+
+    nightly()
+    operations = [request["operation"] for request in sandbox.story("nightly")[3:]]
+    assert operations == ["ended", "started", "ended", "ended"]
+
+
 def test_every_run_with_a_key_of_its_users_own_shows_its_failure_once(sandbox: Sandbox) -> None:
     from activitysmith_integrations.prefect import end_live_activity_stream_hook
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from activitysmith_integrations.core.models.base import LazyModel
 
@@ -38,6 +38,8 @@ class _Response(LazyModel):
     errors: _Texts | None = None
     """What went wrong on single devices."""
 
+    _is_repeated: bool = PrivateAttr(default=False)
+
     @property
     def remarks(self) -> list[str]:
         """What the service warns about: its warning, and what went wrong on single devices."""
@@ -58,6 +60,11 @@ class EndStreamResponse(_Response):
     def was_inactive(self) -> bool:
         """Whether the stream had ended before (API contract: null means that; left out means nothing)."""
         return bool(self.ignored) or ("activity_id" in self.model_fields_set and self.activity_id is None)
+
+    @property
+    def may_have_ended_it(self) -> bool:
+        """Whether the call did so itself: an attempt whose answer was lost may have been carried out."""
+        return self._is_repeated
 
 
 class StreamResponse(_Response):

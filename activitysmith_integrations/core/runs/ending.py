@@ -18,6 +18,7 @@ from activitysmith_integrations.core.errors import (
     InvalidResponseError,
     NotFoundError,
     error_text,
+    may_have_arrived,
     on_one_line,
 )
 from activitysmith_integrations.core.models.requests import EndStreamRequest, StreamRequest
@@ -113,6 +114,11 @@ class EndResult:
         raise self.error or InvalidResponseError("ActivitySmith did not answer.")
 
     @property
+    def may_have_arrived(self) -> bool:
+        """Whether the service may have shown it."""
+        return self.start is not None or self.error is None or may_have_arrived(self.error)
+
+    @property
     def is_missing(self) -> bool:
         """Whether the service does not know the stream, and nobody wanted it started."""
         return self.was_unknown and isinstance(self.error, NotFoundError) and not self.error.has_no_recipients
@@ -198,11 +204,12 @@ def _end_flow(end: End) -> _EndFlow:
     """The requests that end a stream, each given the answer to the one before, or thrown its error.
 
     A stream that the service never knew was refused its start, lost it, or belongs to a run that failed before its
-    first task. A failure is then shown all the same: the start carries the banner, and the end only keeps the picture.
+    first task. One that an earlier run ended is the same to this one. A failure is then shown all the same: the start
+    carries the banner, and the end only keeps the picture.
     """
     try:
         ended = _end_answer((yield end.request))
-        if not (end.starts_inactive and ended.was_inactive):
+        if not (end.starts_inactive and ended.was_inactive) or ended.may_have_ended_it:
             return EndResult(ended)
     except NotFoundError as error:
         if not (error.from_service and end.starts_unseen):

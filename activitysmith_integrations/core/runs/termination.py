@@ -149,7 +149,7 @@ class AsyncTermination(_Termination):
     # The blocks of each event loop, and the signals that it handles for them.
     _open: ClassVar[dict[asyncio.AbstractEventLoop, tuple[list["AsyncTermination"], list[int]]]] = {}
     _task: asyncio.Task[Any] | None = None
-    _ending: asyncio.Task[None] | None = None
+    _endings: ClassVar[set[asyncio.Task[None]]] = set()
 
     def start(self) -> None:
         """Take over the signals that nobody else handles."""
@@ -180,36 +180,31 @@ class AsyncTermination(_Termination):
             ending: What ends the block's stream.
         """
         self.is_leaving = True
-        self._ending = ending
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
-    async def wait_for_others(self) -> None:
-        """Wait for the blocks that are being left, too, if a signal came: what it raises stops the event loop.
-
-        A block that is still open is not waited for, since this one may be within it.
-        """
-        blocks, _ = self._open.get(asyncio.get_running_loop(), ((), ()))
-        endings = [one._ending for one in blocks if one._ending is not None]
-        if self.requested is not None and endings:
-            await asyncio.wait(endings)
-
-    def stop(self, error: BaseException | None) -> None:
-        """Put back what was there.
+    async def stop(self, error: BaseException | None) -> None:
+        """Put back what was there, once the last block is left and all streams are ended.
 
         Args:
             error: What the block that shows itself is left with.
 
         Raises:
-            TerminatedError: A signal came meanwhile, or before, and the block's body went on.
+            TerminatedError: A signal came meanwhile, or before. Only of the last block, since it stops the event loop.
         """
         loop = asyncio.get_running_loop()
         blocks, taken = self._open.get(loop, ([], []))
         with suppress(ValueError):
             blocks.remove(self)
-        if not blocks:
-            self._open.pop(loop, None)
-            with suppress(NotImplementedError):
-                for number in taken:
-                    loop.remove_signal_handler(number)
+        if blocks:
+            return
+        self._open.pop(loop, None)
+        with suppress(NotImplementedError):
+            for number in taken:
+                loop.remove_signal_handler(number)
+        endings = [one for one in self._endings if one.get_loop() is loop]
+        if self.requested is not None and endings:
+            await asyncio.wait(endings)
         self._raise_if_requested(error)
 
     @classmethod
@@ -223,6 +218,7 @@ class AsyncTermination(_Termination):
             for number in taken:
                 signal.signal(number, signal.SIG_DFL)
         cls._open.clear()
+        cls._endings.clear()
 
 
 forks.in_child(AsyncTermination.forget)
