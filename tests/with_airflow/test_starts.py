@@ -246,13 +246,13 @@ def test_an_operator_that_ends_the_dags_own_stream_is_no_step_under_any_key(
         last = ActivitySmithEndStreamOperator(task_id="end", stream_key="etl", trigger_rule="all_done")
         BaseOperator(task_id="load") >> last
     policy.dag_policy(dag)
-    run = Run(dag)
+    run = Run(dag, callbacks_of(dag.get_task("load"), "success")[-1])
     run.begin("load")
     run.end("load", state="failed")
     last.execute(run.context("end", -1, "running"))
     assert not callbacks_of(last, "success")
     ends(run.ended("task_failure"))
-    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+    assert [operation for _, _, operation in operations(sandbox, "etl")] == ["started", "ended", "ended"]
     assert sandbox.ends("etl")[0]["content_state"]["message"].startswith("load failed after 0 of 1 step")
 
 
