@@ -8,7 +8,7 @@ RUN := PYTHONPATH=tests $(BIN)/python tools/checks.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help test test-all sessions format demo-open docs docs-serve clean
+.PHONY: help test test-ci test-all sessions format demo-open docs docs-serve clean
 
 help: ## list the targets; the names of `make sessions` are targets, too
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -16,8 +16,11 @@ help: ## list the targets; the names of `make sessions` are targets, too
 test: $(BIN)/nox ## lint, types, all packages, the newest engines, and one run of each engine
 	@$(RUN) test
 
-test-all: $(BIN)/nox ## the same, then real deployments, older engines, other Pythons, lowest and next versions, the site
-	@$(RUN) test rest
+test-ci: $(BIN)/nox ## the same, then older engines, other Pythons, lowest and next versions, the site: what CI runs
+	@$(RUN) test ci
+
+test-all: $(BIN)/nox ## the same, then real deployments of every engine version
+	@$(RUN) test ci live
 
 sessions: $(BIN)/nox ## the single checks; `make core`, or `make core T=tests/core/test_keys.py` for a part of one
 	@$(BIN)/nox --list

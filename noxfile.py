@@ -45,14 +45,15 @@ RESOLVED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]
     "airflow-3.3": ("airflow", ("airflow", "sandbox"), ("apache-airflow==3.3.*", "fastapi<0.137"), ()),
     "airflow-3.2": ("airflow", ("airflow", "sandbox"), ("apache-airflow==3.2.*", "fastapi<0.137", "svcs<26.2"), ()),
     "airflow-3.1": ("airflow", ("airflow", "sandbox"), ("apache-airflow==3.1.*", "fastapi<0.137"), ()),
-    # Prefect before 3.9 cannot start its server on newer FastAPI, and 3.6's answers with errors on one before that.
+    # Prefect before 3.9 cannot start its server on newer FastAPI, and 3.6's answers with errors on one before that. Its
+    # workers import importlib_metadata, which newer OpenTelemetry no longer brings along.
     "prefect-3.9": ("test", ("prefect", "sandbox"), ("prefect==3.9.*",), ()),
     "prefect-3.8": ("test", ("prefect", "sandbox"), ("prefect==3.8.*", "fastapi<0.151"), ()),
-    "prefect-3.6": ("test", ("prefect", "sandbox"), ("prefect==3.6.*", "fastapi<0.130"), ()),
+    "prefect-3.6": ("test", ("prefect", "sandbox"), ("prefect==3.6.*", "fastapi<0.130", "opentelemetry-api<1.42"), ()),
     "lowest-core": ("core", ("sandbox",), (), LOWEST),
     # Airflow 3.1.1 cannot be imported with structlog 25.5; its own constraints have an older one.
     "lowest-airflow": ("test", ("airflow", "sandbox"), ("structlog<25.5",), LOWEST),
-    "lowest-prefect": ("test", ("prefect", "sandbox"), ("fastapi<0.130",), LOWEST),
+    "lowest-prefect": ("test", ("prefect", "sandbox"), ("fastapi<0.130", "opentelemetry-api<1.42"), LOWEST),
     "celery": ("celery", ("airflow",), (f"apache-airflow=={AIRFLOW[0]}.*",), ()),
     "bench": ("bench", (), (), ()),
     "bench-airflow": ("bench-airflow", ("airflow",), (f"apache-airflow=={AIRFLOW[0]}.*",), ()),

@@ -1,8 +1,8 @@
 """Run sessions of noxfile.py side by side, say how long is left, and sum up.
 
-``checks.py test`` runs what ``make test`` does, ``checks.py test rest`` everything. First all environments are made,
-then the sessions run in them. It ends with a line ``N passed, N failed, N skipped``, in which a session that runs no
-tests counts as one.
+``checks.py test`` runs what ``make test`` does, ``checks.py test ci`` what CI does, ``checks.py test ci live``
+everything. First all environments are made, then the sessions run in them. It ends with a line
+``N passed, N failed, N skipped``, in which a session that runs no tests counts as one.
 """
 
 import os
@@ -37,13 +37,7 @@ PARTS: dict[str, dict[str, int]] = {
         "lint": 5,
         "release": 5,
     },
-    "rest": {
-        "live-prefect-3.9": 380,
-        "live-prefect-3.8": 380,
-        "live-prefect-3.6": 380,
-        "live-airflow-3.3": 220,
-        "live-airflow-3.2": 220,
-        "live-airflow-3.1": 220,
+    "ci": {
         "prefect-3.8": 300,
         "prefect-3.6": 300,
         "lowest-prefect": 300,
@@ -52,16 +46,24 @@ PARTS: dict[str, dict[str, int]] = {
         "core-python3.12": 150,
         "lowest-core": 150,
         "airflow-3.2": 120,
-        "airflow-3.1": 100,
-        "lowest-airflow": 100,
-        "airflow-python3.13": 100,
-        "next-pydantic": 60,
+        "airflow-3.1": 120,
+        "lowest-airflow": 120,
+        "airflow-python3.13": 120,
+        "next-pydantic": 120,
         "docs": 60,
         "next-httpx": 10,
         "plain-airflow": 10,
         "plain-prefect": 10,
         "plain-sandbox": 5,
         "plain": 5,
+    },
+    "live": {
+        "live-prefect-3.9": 480,
+        "live-prefect-3.8": 480,
+        "live-prefect-3.6": 480,
+        "live-airflow-3.3": 290,
+        "live-airflow-3.2": 290,
+        "live-airflow-3.1": 290,
     },
 }
 # More than there are cores, since sessions wait for servers that they start.
