@@ -179,13 +179,7 @@ class RunWatch:
         return run
 
     def settle(
-        self,
-        api: SyncPrefectClient,
-        *,
-        total: int | None,
-        failed: int,
-        open_tasks: int,
-        deadline: float,
+        self, api: SyncPrefectClient, *, total: int | None, failed: int, open_tasks: int, deadline: float
     ) -> None:
         """Ask until the API knows of all tasks of the run, which is over.
 

@@ -1,4 +1,4 @@
-"""Host names and addresses of this machine (pure)."""
+"""Where a server is reached that listens on all addresses (pure)."""
 
 import ipaddress
 
