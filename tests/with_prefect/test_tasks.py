@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import threading
 import time
 from typing import Any
 from uuid import UUID
@@ -399,6 +400,8 @@ def test_a_flow_that_is_done_in_time_does_not_time_out_because_the_service_is_sl
     assert state.is_completed()
     # The end goes on in the background, and says what became of it.
     eventually(lambda: "may not have been ended" in caplog.text, "the line about the end")
+    ours = ("activitysmith-hook", "activitysmith-end", "activitysmith-updates", "activitysmith-follower")
+    eventually(lambda: not {thread.name for thread in threading.enumerate()}.intersection(ours), "the end of all of it")
 
 
 def test_a_task_that_takes_too_long_is_named(sandbox: Sandbox) -> None:
@@ -436,7 +439,7 @@ def test_a_task_that_takes_too_long_is_named(sandbox: Sandbox) -> None:
 def test_an_end_that_was_refused_counts_for_nothing(sandbox: Sandbox) -> None:
     sandbox.start("nightly")
     sandbox.end("nightly")
-    sandbox.inject_fault(times=1, method="DELETE", status=429, headers={"Retry-After": "60"})
+    sandbox.inject_fault(times=1, stream_key="nightly", status=429, headers={"Retry-After": "60"})
 
     @flow
     def nightly() -> None:
