@@ -330,6 +330,24 @@ def test_a_signal_while_the_block_is_left_waits_for_the_end_to_be_sent() -> None
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_of_several_async_blocks_the_last_that_is_left_ends_the_process() -> None:
+    async def leave() -> str:
+        first, last = AsyncTermination(), AsyncTermination()
+        for termination in (first, last):
+            termination.start()
+            termination.leave(asyncio.create_task(asyncio.sleep(0)))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.01)
+        await first.stop(None)
+        try:
+            await last.stop(None)
+        except TerminatedError:
+            return "by the last"
+        return "by none"
+
+    assert asyncio.run(leave()) == "by the last"
+
+
 def test_an_async_block_that_is_being_left_is_not_cancelled_again() -> None:
     async def leave() -> str:
         termination = AsyncTermination()
