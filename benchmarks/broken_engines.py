@@ -16,6 +16,8 @@ from support.processes import eventually
 from activitysmith_integrations.core import stream_key
 
 _DOWN = 2.0
+# The module that a process of a flow's run executes (Prefect 3.9).
+_FLOW = "prefect.engine"
 
 
 class Supervised(ABC):
@@ -169,7 +171,7 @@ class ChaosPrefect(WorkedPrefect, Supervised):
 
         def flows() -> list[psutil.Process]:
             below = [child for worker in workers for child in worker.children(recursive=True)]
-            return [child for child in below if any("flow_engine" in word for word in _command(child))]
+            return [child for child in below if _FLOW in _command(child)]
 
         for flow in (eventually(lambda: found if len(found := flows()) >= 3 else None, "three flows") or [])[:3]:
             with contextlib.suppress(psutil.Error):
