@@ -38,13 +38,20 @@ class Supervised(ABC):
     def failures(self, pipeline: str) -> dict[str, bool | None]:
         """Whether each of a pipeline's runs has failed, by id; None where it is not over."""
 
-    @abstractmethod
-    def key(self, pipeline: str, run_id: str) -> str:
-        """The key of a run's stream."""
+    home: Path
 
     @abstractmethod
+    def log(self) -> str:
+        """All that its runs have logged."""
+
+    @staticmethod
+    def key(pipeline: str, run_id: str) -> str:
+        """The key of a run's stream."""
+        return stream_key(pipeline, run_id)
+
     def all_logs(self) -> str:
-        """All that was logged."""
+        """All that its runs have logged, and what its programs printed."""
+        return self.log() + "".join(log.read_text(errors="replace") for log in self.home.glob("*.log"))
 
     @abstractmethod
     def wait_until_healthy(self) -> None:
@@ -122,14 +129,6 @@ class ChaosAirflow(CeleryAirflow, Supervised):
         found = self.api("GET", f"/dags/{pipeline}/dagRuns?limit=100&order_by=-id")["dag_runs"]
         return {run["dag_run_id"]: over.get(run["state"]) for run in found}
 
-    def key(self, pipeline: str, run_id: str) -> str:
-        """The default key."""
-        return stream_key(pipeline, run_id)
-
-    def all_logs(self) -> str:
-        """Tasks, callbacks and servers."""
-        return self.log() + "".join(log.read_text(errors="replace") for log in self.home.glob("*.log"))
-
     def wait_until_healthy(self) -> None:
         """All of its components."""
         eventually(self._healthy, "a healthy Airflow")
@@ -185,14 +184,6 @@ class ChaosPrefect(WorkedPrefect, Supervised):
         """Of all runs."""
         over = {"COMPLETED": False, "FAILED": True, "CRASHED": True, "CANCELLED": True}
         return {run["id"]: over.get(run["state"]["type"]) for run in self.runs_of(pipeline) or []}
-
-    def key(self, pipeline: str, run_id: str) -> str:
-        """The default key."""
-        return stream_key(pipeline, run_id)
-
-    def all_logs(self) -> str:
-        """The runs' pages, and what the programs printed."""
-        return self.log() + "".join(log.read_text(errors="replace") for log in self.home.glob("*.log"))
 
     def wait_until_healthy(self) -> None:
         """The server."""

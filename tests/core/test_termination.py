@@ -449,15 +449,21 @@ def test_a_signal_after_a_block_was_left_in_another_thread_goes_to_python(monkey
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
-def test_a_forked_child_ends_as_python_does() -> None:
-    termination = Termination()
-    termination.start()
+def _terminated_child() -> int:
+    """The process of a forked child that gets a SIGTERM."""
     child = os.fork()
     if child == 0:
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
             os._exit(99)
+    return child
+
+
+def test_a_forked_child_ends_as_python_does() -> None:
+    termination = Termination()
+    termination.start()
+    child = _terminated_child()
     _, status = os.waitpid(child, 0)
     with termination.leaving(None):
         pass
@@ -488,12 +494,7 @@ def test_a_child_forked_from_an_async_block_ends_as_python_does_and_its_parent_g
     async def fork() -> tuple[int, bool]:
         termination = AsyncTermination()
         termination.start()
-        child = os.fork()
-        if child == 0:
-            try:
-                signal.raise_signal(signal.SIGTERM)
-            finally:
-                os._exit(99)
+        child = _terminated_child()
         _, status = await asyncio.to_thread(os.waitpid, child, 0)
         await termination.stop(None)
         return os.waitstatus_to_exitcode(status), termination.requested is not None
