@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import pytest
 
 pytest.importorskip("prefect")
 
+from packaging.version import Version
 from support.prefect import SAVE_BLOCK, Prefect
 from support.processes import eventually
 from support.sandbox import KEY, Sandbox, running_sandbox
@@ -50,6 +52,9 @@ CASES = {
     "mapped": Case("live-mapped", "", "COMPLETED", "succeeded", ""),
 }
 HOSTS = ("serve", "worker")
+PREFECT = Version(version("prefect"))
+# Corrected by https://github.com/PrefectHQ/prefect/pull/22175.
+SERVE_LOSES_HOOKS = PREFECT < Version("3.7.3")
 
 AUTOMATE = """
 import sys
@@ -117,6 +122,8 @@ def test_a_run_ends_its_stream_once_and_right(
     host: str, name: str, processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
 ) -> None:
     case, run_id, stream = CASES[name], run_ids[host, name], f"{host}-{name}"
+    if host == "serve" and SERVE_LOSES_HOOKS and case.result in ("crashed", "cancelled"):
+        pytest.skip(f"serve(...) of Prefect {PREFECT} calls no hooks of runs that crash or are cancelled")
     assert final_state(processes, run_id)["type"] == case.state
     # The hooks of a run that completed or failed begin only after its state is known.
     (end,) = eventually(lambda: sandbox.ends(stream), f"the end of {stream}")

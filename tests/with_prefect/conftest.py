@@ -72,3 +72,14 @@ def server(heartbeat_setting: Any) -> Iterator[None]:
     silent = temporary_settings(updates={heartbeat_setting: None})
     with prefect_test_harness(server_startup_timeout=120), silent:
         yield
+
+
+@pytest.fixture(scope="module")
+def automations(server: None) -> Iterator[None]:
+    """What a module's tests save goes with them: an automation answers the runs of all later tests."""
+    from prefect import get_client
+
+    yield
+    with get_client(sync_client=True) as client:
+        for automation in client.read_automations():
+            client.delete_automation(automation.id)

@@ -41,7 +41,7 @@ def nightly() -> None: ...
 
 
 @pytest.fixture(scope="module")
-def known(server: None) -> None:
+def known(automations: None) -> None:
     """The server knows the flow and a deployment of it."""
     with get_client(sync_client=True) as client:
         client.create_deployment(client.create_flow(nightly), "prod")
