@@ -53,20 +53,25 @@ with DAG("corner_lost_try", **TAGGED):
     step("lost", retries=1, retry_delay=timedelta(seconds=1))
 
 
+# A trigger that fires before the scheduler has heard from the worker makes Airflow 3.1 fail the task, with "finished
+# with state success, but the task instance's state attribute is scheduled"; a busy machine takes seconds for that.
+AFTER_ALL_IS_HEARD = timedelta(seconds=15)
+
+
 class Waits(BaseOperator):
     """Begins in the triggerer; on a worker before Airflow 3.3, which passes `start_from_trigger` over until then."""
 
     start_from_trigger = True
     start_trigger_args = StartTriggerArgs(
         trigger_cls="airflow.providers.standard.triggers.temporal.TimeDeltaTrigger",
-        trigger_kwargs={"delta": timedelta(seconds=2)},
+        trigger_kwargs={"delta": AFTER_ALL_IS_HEARD},
         next_method="resumed",
         next_kwargs=None,
         timeout=None,
     )
 
     def execute(self, context):
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=2)), method_name="resumed")
+        self.defer(trigger=TimeDeltaTrigger(AFTER_ALL_IS_HEARD), method_name="resumed")
 
     def resumed(self, context, event=None): ...
 
