@@ -88,7 +88,8 @@ def are_final(
     """
     if counts.failed < failed:
         return False
-    if total is not None and counts.finished >= total and not counts.unfinished:
+    # One that has more than were expected may have more still, which the API is yet to learn of.
+    if counts.finished == total and not counts.unfinished:
         return True
     # Some tasks go on without their run: deferred ones, and runs of other deployments.
     needed = _SECONDS_UNCHANGED_IF_UNFINISHED if counts.unfinished else _SECONDS_UNCHANGED

@@ -18,7 +18,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 
 from activitysmith_integrations.prefect import live_activity_hooks
 
-hooks = live_activity_hooks(total=200) if "shown" in sys.argv else {}
+hooks = live_activity_hooks(total=int(sys.argv[3])) if "shown" in sys.argv else {}
 RUNNERS: dict[str, Callable[[], TaskRunner[Any]]] = {
     "threads": lambda: ThreadPoolTaskRunner(max_workers=20),
     "processes": lambda: ProcessPoolTaskRunner(max_workers=2),

@@ -26,6 +26,9 @@ from support.sandbox import KEY, Sandbox, running_sandbox
 from activitysmith_integrations.core import stream_key
 
 FLOWS = str(Path(__file__).with_name("prefect_flows.py"))
+PREFECT = Version(version("prefect"))
+# `serve(...)` called no hooks of such runs until https://github.com/PrefectHQ/prefect/pull/22175.
+LOST_BY_SERVE = () if PREFECT >= Version("3.7.3") else ("crashed", "cancelled")
 
 
 class Case(NamedTuple):
@@ -43,7 +46,10 @@ CASES = {
     "failure": Case("live-job", "fail", "FAILED", "failed", "load failed after "),
     "timeout": Case("live-too-slow", "", "FAILED", "timed_out", "Timed out after "),
     "recovery": Case("live-recovering", "", "COMPLETED", "succeeded", ""),
-    "sigterm": Case("live-job", "sigterm", "CRASHED", "crashed", "load crashed"),
+    # The worker of Prefect 3.6 calls the hook, not the flow's process, which knows the task.
+    "sigterm": Case(
+        "live-job", "sigterm", "CRASHED", "crashed", "load crashed" if PREFECT >= Version("3.8") else "Crashed after "
+    ),
     "sigkill": Case("live-job", "sigkill", "CRASHED", "crashed", "Crashed"),
     "cancel": Case("live-job", "sleep", "CANCELLED", "cancelled", "Cancelled after "),
     "subflow": Case("live-parent", "", "COMPLETED", "succeeded", ""),
@@ -52,9 +58,6 @@ CASES = {
     "mapped": Case("live-mapped", "", "COMPLETED", "succeeded", ""),
 }
 HOSTS = ("serve", "worker")
-PREFECT = Version(version("prefect"))
-# Corrected by https://github.com/PrefectHQ/prefect/pull/22175.
-SERVE_LOSES_HOOKS = PREFECT < Version("3.7.3")
 
 AUTOMATE = """
 import sys
@@ -122,7 +125,7 @@ def test_a_run_ends_its_stream_once_and_right(
     host: str, name: str, processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
 ) -> None:
     case, run_id, stream = CASES[name], run_ids[host, name], f"{host}-{name}"
-    if host == "serve" and SERVE_LOSES_HOOKS and case.result in ("crashed", "cancelled"):
+    if host == "serve" and case.result in LOST_BY_SERVE:
         pytest.skip(f"serve(...) of Prefect {PREFECT} calls no hooks of runs that crash or are cancelled")
     assert final_state(processes, run_id)["type"] == case.state
     # The hooks of a run that completed or failed begin only after its state is known.
@@ -209,6 +212,8 @@ def test_a_run_is_shown_from_its_first_task_to_its_last(
     name: str, processes: Prefect, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
 ) -> None:
     case = MOVING[name]
+    if case.result in LOST_BY_SERVE:
+        pytest.skip(f"serve(...) of Prefect {PREFECT} calls no hooks of runs that crash or are cancelled")
     service = sandbox if case.flow == "live-doomed" else busy
     assert final_state(processes, moving_ids[name])["type"] == case.state
     eventually(lambda: service.ends(name), f"the end of {name}")
@@ -248,6 +253,8 @@ def test_nothing_arrived_after_the_ends(
     processes: Prefect, sandbox: Sandbox, busy: Sandbox, moving_ids: dict[str, str]
 ) -> None:
     for name, run_id in moving_ids.items():
+        if MOVING[name].result in LOST_BY_SERVE:
+            continue
         final_state(processes, run_id)
         story = (sandbox if MOVING[name].flow == "live-doomed" else busy).story(name)
         assert story[-1]["method"] == "DELETE"
@@ -271,6 +278,8 @@ def test_runs_of_one_flow_that_overlap_have_a_life_each(
     ids = {how: processes.create_run(f"live-own/{host}", stream=f"{host}-own-{how}", how=how) for how in OWN}
     for how, (state, result) in OWN.items():
         assert final_state(processes, ids[how])["type"] == state
+        if host == "serve" and result in LOST_BY_SERVE:
+            continue
         key = stream_key("live-own", ids[how])
         eventually(lambda: sandbox.ends(key), f"the end of {key}")  # noqa: B023 - called at once
         _, end = one_life(sandbox.story(key))

@@ -66,6 +66,8 @@ def test_a_process_with_many_runs_asks_twice_a_second() -> None:
         (TaskCounts(3), {"total": 3}, True),
         (TaskCounts(3, unfinished=1), {"total": 3}, False),
         (TaskCounts(2), {"total": 3}, False),
+        (TaskCounts(4), {"total": 3}, False),
+        (TaskCounts(4), {"total": 3, "unchanged_for": 0.5}, True),
         (TaskCounts(2), {"total": 3, "unchanged_for": 0.5}, True),
         (TaskCounts(2), {"total": None, "unchanged_for": 0.5}, True),
         (TaskCounts(2), {"total": None, "unchanged_for": 0.5, "answer_seconds": 0.1}, False),  # it is busy
