@@ -98,14 +98,7 @@ class WorkedPrefect(Prefect):
         self, home: Path, flows: Path, variables: Mapping[str, str], postgres: PostgreSQL, programs: Path
     ) -> None:
         self._flows = flows
-        address = f"postgresql+asyncpg://{postgres.database('prefect')}"
-        more = {
-            "PREFECT_API_DATABASE_CONNECTION_URL": address,
-            # Of the 15 connections that it takes by default, runs that begin together wait in vain.
-            "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "60",
-            "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
-        }
-        super().__init__(home, {**variables, **more}, programs)
+        super().__init__(home, variables, programs, database=postgres.database("prefect"))
 
     def start(self) -> None:
         """Start it with its workers, and wait until there is something that they can run."""

@@ -89,11 +89,10 @@ def main() -> None:
             variables = {
                 "ACTIVITYSMITH_API_KEY": KEY,
                 "ACTIVITYSMITH_BASE_URL": sandbox.base_url,
-                # On SQLite, a run that ends while others write may wait for a minute, with us or without.
-                "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{postgres.database('prefect')}",
                 "PREFECT_LOGGING_LEVEL": "ERROR",
             }
-            with Prefect(home / "prefect", variables, options.prefect) as prefect:
+            database = postgres.database("prefect")
+            with Prefect(home / "prefect", variables, options.prefect, database=database) as prefect:
                 if options.runs:
                     _serve(prefect, sandbox, options.runs)
                 else:

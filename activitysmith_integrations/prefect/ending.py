@@ -66,11 +66,11 @@ def end_run(
     if follower and follower.was_never_shown and not end.is_failure:
         follower.close()
         return line_of_unshown_end(key)
-    if ends.is_news(run_id, key, outcome.result, is_first_of_run=is_first_of_run):
-        end = end.of_unshown_run()
     start_on_its_way = follower is not None and follower.is_starting
     client = follower.client if follower else None
     with client or asyncio.run(resolve(settings.account)).get_client() as client:
+        if ends.is_news(run_id, key, outcome.result, is_first_of_run=is_first_of_run):
+            end = end.of_unshown_run()
         deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
         result = end_stream(client, key, end, deadline=deadline)
     if not result.may_have_arrived:

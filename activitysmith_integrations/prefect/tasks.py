@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from prefect import Task, get_run_logger, task
@@ -87,11 +88,35 @@ def _key(stream_key: str | None) -> str:
     return key_or_default(None, name, run_id)
 
 
-def _plan(stream_key: str | None, error: BaseException | None, options: core.EndOptions) -> tuple[str, End, bool]:
-    """The stream, how it is to end, and whether that needs no request. Hooks that keep it moving stop that first."""
+@dataclass(frozen=True)
+class _Plan:
+    """What a task is to end, and how.
+
+    Args:
+        key: The stream.
+        end: The end.
+        is_first_of_run: See :func:`~activitysmith_integrations.prefect.ends.is_news`.
+        is_unshown: Whether it is a success of a run that was never shown, which costs the account no request.
+    """
+
+    key: str
+    end: End
+    is_first_of_run: bool
+    is_unshown: bool
+
+    def to_send(self) -> End:
+        """The end, which counts as this run's from now on."""
+        from activitysmith_integrations.prefect import ends
+
+        is_news = ends.is_news(flow_run_id(), self.key, self.end.result, is_first_of_run=self.is_first_of_run)
+        return self.end.of_unshown_run() if is_news else self.end
+
+
+def _plan(stream_key: str | None, error: BaseException | None, options: core.EndOptions) -> _Plan:
+    """What is to be done. Hooks that keep the stream moving stop that first."""
     from activitysmith_integrations.core.runs.ending import build_end
     from activitysmith_integrations.core.runs.picture import check_end_options
-    from activitysmith_integrations.prefect import ends, open_runs
+    from activitysmith_integrations.prefect import open_runs
 
     check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"))
     key = _key(stream_key)
@@ -103,14 +128,16 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
         outcome = follower.stop(outcome, open_tasks=int(task_run.id is not None))
         follower.wait_for_update()
     end = build_end(outcome, options)
-    is_first_of_run = follower.has_shown_nothing if follower else stream_key is not None
-    if ends.is_news(flow_run_id(), key, outcome.result, is_first_of_run=is_first_of_run):
-        end = end.of_unshown_run()
-    return key, end, follower is not None and follower.was_never_shown and not end.is_failure
+    return _Plan(
+        key,
+        end,
+        is_first_of_run=follower.has_shown_nothing if follower else stream_key is not None,
+        is_unshown=follower is not None and follower.was_never_shown and not end.is_failure,
+    )
 
 
 def _unshown(key: str) -> core.EndStreamResponse:
-    """The answer for a success that was never shown, which costs the account no request."""
+    """The answer for a success that was never shown."""
     from activitysmith_integrations.core.runs.ending import missing_stream_response
     from activitysmith_integrations.core.runs.log_lines import line_of_unshown_end
 
@@ -240,11 +267,12 @@ def end_live_activity_stream(
     """
     from activitysmith_integrations.core.runs.ending import end_stream
 
-    key, end, is_unshown = _plan(stream_key, error, options)
-    if is_unshown and missing_ok:
-        return _unshown(key)
+    plan = _plan(stream_key, error, options)
+    if plan.is_unshown and missing_ok:
+        return _unshown(plan.key)
     with resolve_now(credentials).get_client() as client:
-        return _ended(key, end, end_stream(client, key, end), missing_ok)
+        end = plan.to_send()
+        return _ended(plan.key, end, end_stream(client, plan.key, end), missing_ok)
 
 
 @_step("end stream", _END_DELAYS, _END_WAIT, waits_for_place=True)
@@ -259,9 +287,10 @@ async def aend_live_activity_stream(
     """:obj:`end_live_activity_stream` for async flows: the same arguments, meanings and errors."""
     from activitysmith_integrations.core.runs.ending import async_end_stream
 
-    key, end, is_unshown = await asyncio.to_thread(_plan, stream_key, error, options)
-    if is_unshown and missing_ok:
-        return _unshown(key)
+    plan = await asyncio.to_thread(_plan, stream_key, error, options)
+    if plan.is_unshown and missing_ok:
+        return _unshown(plan.key)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
-        return _ended(key, end, await async_end_stream(client, key, end), missing_ok)
+        end = plan.to_send()
+        return _ended(plan.key, end, await async_end_stream(client, plan.key, end), missing_ok)

@@ -1,4 +1,4 @@
-"""One Airflow for all of its live tests, on PostgreSQL, and the runs that they want, started together."""
+"""A PostgreSQL for both engines; one Airflow for all of its live tests, and the runs that they want, all started."""
 
 import shutil
 from collections.abc import Iterator, Mapping

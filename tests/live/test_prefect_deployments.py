@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("prefect")
 
 from packaging.version import Version
+from support.databases import PostgreSQL
 from support.prefect import SAVE_BLOCK, Prefect
 from support.processes import eventually
 from support.sandbox import KEY, Sandbox, running_sandbox
@@ -26,9 +27,9 @@ from support.sandbox import KEY, Sandbox, running_sandbox
 from activitysmith_integrations.core import stream_key
 
 FLOWS = str(Path(__file__).with_name("prefect_flows.py"))
-PREFECT = Version(version("prefect"))
+PREFECT = version("prefect")
 # `serve(...)` called no hooks of such runs until https://github.com/PrefectHQ/prefect/pull/22175.
-LOST_BY_SERVE = () if PREFECT >= Version("3.7.3") else ("crashed", "cancelled")
+LOST_BY_SERVE = ("crashed", "cancelled") if Version(PREFECT) < Version("3.7.3") else ()
 
 
 class Case(NamedTuple):
@@ -48,7 +49,7 @@ CASES = {
     "recovery": Case("live-recovering", "", "COMPLETED", "succeeded", ""),
     # The worker of Prefect 3.6 calls the hook, not the flow's process, which knows the task.
     "sigterm": Case(
-        "live-job", "sigterm", "CRASHED", "crashed", "load crashed" if PREFECT >= Version("3.8") else "Crashed after "
+        "live-job", "sigterm", "CRASHED", "crashed", "Crashed after " if PREFECT.startswith("3.6.") else "load crashed"
     ),
     "sigkill": Case("live-job", "sigkill", "CRASHED", "crashed", "Crashed"),
     "cancel": Case("live-job", "sleep", "CANCELLED", "cancelled", "Cancelled after "),
@@ -78,8 +79,9 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def processes(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    with Prefect(tmp_path_factory.mktemp("prefect"), {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}) as processes:
+def processes(sandbox: Sandbox, postgres: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    database, variables = postgres.database("deployments"), {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+    with Prefect(tmp_path_factory.mktemp("prefect"), variables, database=database) as processes:
         processes.run("save-block", "-c", SAVE_BLOCK, sandbox.base_url, "live")
         yield processes
 

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("prefect")
 
+from support.databases import PostgreSQL
 from support.prefect import SAVE_BLOCK, Prefect
 from support.processes import eventually
 from support.sandbox import Sandbox, running_sandbox
@@ -44,8 +45,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def processes(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    with Prefect(tmp_path_factory.mktemp("prefect"), {}) as processes:
+def processes(sandbox: Sandbox, postgres: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    with Prefect(tmp_path_factory.mktemp("prefect"), {}, database=postgres.database("structures")) as processes:
         processes.run("save-block", "-c", SAVE_BLOCK, sandbox.base_url, "structures")
         limit = {"name": "structures", "limit": 2}
         processes.api.post("v2/concurrency_limits/", json=limit).raise_for_status()

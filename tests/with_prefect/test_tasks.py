@@ -454,6 +454,22 @@ def test_an_end_that_was_refused_counts_for_nothing(sandbox: Sandbox) -> None:
     assert operations == ["ended", "started", "ended", "ended"]
 
 
+def test_an_end_whose_block_could_not_be_loaded_counts_for_nothing(sandbox: Sandbox) -> None:
+    sandbox.start("nightly")
+    sandbox.end("nightly")
+
+    @flow
+    def nightly() -> None:
+        error = RuntimeError("it is locked")
+        with pytest.raises(ValueError, match="mislaid"):
+            end_live_activity_stream.fn("nightly", error=error, credentials="mislaid")
+        end_live_activity_stream.fn("nightly", error=error)
+
+    nightly()
+    operations = [request["operation"] for request in sandbox.story("nightly")[2:]]
+    assert operations == ["ended", "started", "ended"]
+
+
 def test_every_run_with_a_key_of_its_users_own_shows_its_failure_once(sandbox: Sandbox) -> None:
     from activitysmith_integrations.prefect import end_live_activity_stream_hook
 
