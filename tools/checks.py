@@ -13,9 +13,10 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from support import processes
@@ -124,6 +125,12 @@ class Run:
         return max(lanes)
 
 
+def side_by_side(*parts: Mapping[str, int]) -> dict[str, int]:
+    """The sessions of parts in turns: unit tests wait for servers while real deployments keep the cores busy."""
+    rows = zip_longest(*(part.items() for part in parts))
+    return dict(session for row in rows for session in row if session)
+
+
 def tests_of(name: str, result: str) -> Counter[str]:
     """How many tests of a session passed, failed and were skipped; one without tests counts as one."""
     report = REPORTS / f"{name}.xml"
@@ -178,7 +185,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     start = time.monotonic()
-    run = Run({name: seconds for part in sys.argv[1:] for name, seconds in PARTS[part].items()})
+    run = Run(side_by_side(*(PARTS[part] for part in sys.argv[1:])))
     print(f"{len(run.expected)} checks, {minutes(run.left())} beside what has to be installed", flush=True)
     print("make their environments (the first time, with what is downloaded for them) ...", flush=True)
     if made_environments(run.expected):
