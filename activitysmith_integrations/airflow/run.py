@@ -117,7 +117,18 @@ class Run:
     @property
     def is_ended_by_task(self) -> bool:
         """Whether the DAG has a task that ends the stream."""
-        return any(ends_stream(task, self.written_key) for task in plain_tasks(self.dag).values())
+        return bool(self._ending_tasks)
+
+    @property
+    def ending_states(self) -> set[str]:
+        """The states that such tasks have come to."""
+        states = self.posted_states.items()
+        return {state for key, state in states if split_key(key, self._ending_tasks)[0] in self._ending_tasks}
+
+    @functools.cached_property
+    def _ending_tasks(self) -> frozenset[str]:
+        tasks = plain_tasks(self.dag).values()
+        return frozenset(task.task_id for task in tasks if ends_stream(task, self.written_key))
 
     @functools.cached_property
     def bar(self) -> Bar:
@@ -195,6 +206,11 @@ class Run:
     def is_fail_fast(self) -> bool:
         """Whether the DAG skips what is unfinished once a task fails."""
         return bool(getattr(self.dag, "fail_fast", False))
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it fails with what the tasks that are steps have come to so far."""
+        return task_states.has_failed(self.tasks, self.states, is_fail_fast=self.is_fail_fast)
 
     @property
     def goes_on(self) -> bool:

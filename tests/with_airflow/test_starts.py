@@ -233,9 +233,101 @@ def test_an_end_that_a_task_has_sent_before_is_no_reason_to_worry(sandbox: Sandb
     policy.dag_policy(dag)
     sandbox.start(STREAM)
     sandbox.end(STREAM)
-    end(Run(dag), "task_failure")
+    run = Run(dag)
+    run.states |= {"a": "failed", "end": "success"}
+    end(run, "task_failure")
     assert f"Live Activity stream {STREAM!r} was ended by a task before." in logged()
     assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+
+
+def ended_by_operator(before_end: str = "success", **options: Any) -> Run:
+    """A run of ``load >> end_stream >> publish`` whose operator has ended its stream."""
+    with DAG("nightly", schedule=None, tags=["activitysmith"], **options) as dag:
+        last = ActivitySmithEndStreamOperator(task_id="end_stream", trigger_rule="all_done")
+        chain(BaseOperator(task_id="load"), last, BaseOperator(task_id="publish"))
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.begin("load")
+    run.end("load", state=before_end)
+    last.execute(run.context("end_stream", -1, "running"))
+    run.states["end_stream"] = "success"
+    return run
+
+
+def banners(sandbox: Sandbox) -> int:
+    """How often the phone sounded: what arrives for a stream that has ended does not."""
+    count, is_live = 0, False
+    for one in sandbox.story(STREAM):
+        if one["status"] == 200:
+            is_live = is_live or one["method"] == "PUT"
+            count += is_live and "alert" in one["body"]
+            is_live = one["method"] == "PUT"
+    return count
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "message"),
+    [
+        ("task_failure", "failed", "publish failed after 1 of 1 step"),
+        ("timed_out", "skipped", "Timed out after 1 of 1 step"),
+    ],
+)
+def test_a_task_that_fails_after_the_operator_that_ended_the_stream_is_seen(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str], reason: str, state: str, message: str
+) -> None:
+    run = ended_by_operator()
+    run.states["publish"] = state
+    end(run, reason)
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended", "started", "ended"]
+    assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith(message)
+    assert banners(sandbox) == 1
+    assert "was ended by a task before" not in logged()
+
+
+@pytest.mark.parametrize("publish", ["success", "failed"])
+def test_a_failure_that_the_operator_has_shown_sounds_once(
+    sandbox: Sandbox, supervisor: Supervisor, publish: str
+) -> None:
+    run = ended_by_operator(before_end="failed")
+    run.states["publish"] = publish
+    end(run, "task_failure")
+    assert banners(sandbox) == 1
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+
+
+@pytest.mark.parametrize("end_state", ["success", "failed"])
+def test_a_failure_after_the_operator_sounds_once_where_tasks_have_a_callback_as_well(
+    sandbox: Sandbox, supervisor: Supervisor, end_state: str
+) -> None:
+    ends = ActivitySmithEndStreamNotifier()
+    run = ended_by_operator(default_args={"on_failure_callback": ends})
+    if end_state == "failed":
+        sandbox.start(STREAM)  # the operator did not get through
+        run.states["end_stream"] = "failed"
+    ends(run.context("publish", -1, "failed"))
+    run.states["publish"] = "failed"
+    end(run, "task_failure")
+    assert banners(sandbox) == 1
+
+
+def test_a_run_that_was_cleared_and_fails_again_after_the_operator_is_seen_again(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    run = ended_by_operator()
+    for clear_number in (0, 1):
+        run.clear_number = clear_number
+        run.states["publish"] = "failed"
+        end(run, "task_failure")
+    assert banners(sandbox) == 2
+
+
+def test_a_cleared_run_whose_operator_airflow_skips_is_seen_to_fail(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    run = ended_by_operator()
+    run.clear_number = 1
+    run.states |= {"load": "failed", "end_stream": "upstream_failed", "publish": "upstream_failed"}
+    end(run, "task_failure")
+    assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith("load failed")
+    assert banners(sandbox) == 1
 
 
 def test_an_operator_that_ends_the_dags_own_stream_is_no_step_under_any_key(
