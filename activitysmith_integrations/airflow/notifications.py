@@ -195,8 +195,10 @@ class ActivitySmithEndStreamNotifier(Callback):
     def _failed_start(self, run: Run) -> FailedStart | None:
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # What a deadline's process may ask Airflow is not known.
-        return None if run.is_deadline or not callbacks.is_shown(run.dag) else RunMemory(run).failed_start()
+        # The start that is remembered is that of the stream to which the tasks report. What a deadline's process may ask
+        # Airflow is not known.
+        is_known = not run.is_deadline and callbacks.is_shown_as(run.dag, self.stream_key)
+        return RunMemory(run).failed_start() if is_known else None
 
     def _send(self, ending: _Ending, allowed: Allowance) -> EndResult:
         from activitysmith_integrations.airflow.late_start import end_once_started

@@ -103,8 +103,10 @@ class ActivitySmithEndStreamOperator(Operator):
 
         options: Any = {"title": run.title, **templates.typed(self._options())}
         end = build_end(outcome_so_far(run), options)
-        if self.stream_key is not None and not task_ends(run.dag, run.written_key):
-            end = end.of_unshown_run()  # an earlier run ended the stream, since nothing else of this one does
+        is_new = self.stream_key is not None or run.clear_number > 0
+        if is_new and not run.is_ended_by_another and not task_ends(run.dag, run.written_key):
+            # An earlier run ended the stream, or this one before it was cleared, since nothing else of it has.
+            end = end.of_unshown_run()
         with hook.get_conn() as client:
             result = end_stream(client, key, end)
         self.log.log(*line_of_end(key, end, result))

@@ -125,10 +125,29 @@ class Run:
         states = self.posted_states.items()
         return {state for key, state in states if split_key(key, self._ending_tasks)[0] in self._ending_tasks}
 
+    @property
+    def is_ended_by_another(self) -> bool:
+        """Whether another such task than the one whose callback this is has ended the stream, or is about to.
+
+        Of those that run at once, the one that comes first in the DAG does.
+        """
+
+        def rank(task_id: str, map_index: int) -> tuple[int, int]:
+            return self._ending_tasks.index(task_id), map_index
+
+        own = self.instance.task_id, self.instance.map_index
+        for key, state in self.posted_states.items():
+            other = split_key(key, self._ending_tasks)
+            if other[0] not in self._ending_tasks or other == own:
+                continue
+            if state in ("success", "failed") or (state in task_states.ACTIVE and rank(*other) < rank(*own)):
+                return True
+        return False
+
     @functools.cached_property
-    def _ending_tasks(self) -> frozenset[str]:
+    def _ending_tasks(self) -> list[str]:
         tasks = plain_tasks(self.dag).values()
-        return frozenset(task.task_id for task in tasks if ends_stream(task, self.written_key))
+        return [task.task_id for task in tasks if ends_stream(task, self.written_key)]
 
     @functools.cached_property
     def bar(self) -> Bar:

@@ -200,6 +200,26 @@ def test_a_failure_under_a_key_of_its_own_is_shown_although_an_earlier_run_ended
     assert [request["operation"] for request in sandbox.story("warehouse")[2:]] == ["ended", *shown_again]
 
 
+@pytest.mark.parametrize("first_state", ["running", "success"])
+def test_of_several_operators_that_end_a_stream_one_shows_that_its_run_failed(
+    first_state: str, sandbox: Sandbox
+) -> None:
+    sandbox.start("warehouse")
+    sandbox.end("warehouse")
+    with DAG("nightly", schedule=None):
+        first, second = (ActivitySmithEndStreamOperator(task_id=name, stream_key="warehouse") for name in ("a", "b"))
+        BaseOperator(task_id="load") >> [first, second]
+    for operator, states in (
+        (first, {"load": "failed", "a": "running", "b": "running"}),
+        (second, {"load": "failed", "a": first_state, "b": "running"}),
+    ):
+        context = _context(operator, states)
+        context["ti"].task_id = operator.task_id
+        operator.execute(context)
+    shown = [request["operation"] for request in sandbox.story("warehouse")[2:]]
+    assert shown == ["ended", "started", "ended", "ended"]
+
+
 def test_choices_change_the_picture(sandbox: Sandbox) -> None:
     sandbox.start(STREAM)
     _execute(

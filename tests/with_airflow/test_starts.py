@@ -96,6 +96,19 @@ def test_a_run_whose_start_is_refused_spends_one_request_a_minute_and_its_succes
     assert f"Live Activity stream {STREAM!r} was never shown, so there is nothing to end." in log
 
 
+def test_a_tasks_own_stream_is_ended_although_the_start_of_its_runs_was_refused(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str]
+) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("table-orders")
+    run = Run(tagged("load"))
+    run.begin("load")
+    ActivitySmithEndStreamNotifier("table-orders")(run.context("load", -1, "success"))
+    assert operations(sandbox) == [("PUT", 429, None)]
+    assert sandbox.living() == []
+    assert "was never shown" not in logged()
+
+
 def test_its_failure_is_seen_all_the_same_with_one_banner(sandbox: Sandbox, supervisor: Supervisor) -> None:
     sandbox.limit(max_concurrent=1)
     sandbox.start("other")
@@ -319,6 +332,32 @@ def test_a_run_that_was_cleared_and_fails_again_after_the_operator_is_seen_again
         run.states["publish"] = "failed"
         end(run, "task_failure")
     assert banners(sandbox) == 2
+
+
+def test_a_run_that_was_cleared_and_not_shown_again_is_seen_to_fail_also_where_an_operator_ends_its_stream(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    run = ended_by_operator()
+    run.clear_number = 1
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    run.begin("load")
+    run.end("load", state="failed")
+    sandbox.end("other")
+    run.dag.get_task("end_stream").execute(run.context("end_stream", -1, "running"))
+    run.states["publish"] = "upstream_failed"
+    end(run, "task_failure")
+    assert [(method, status) for method, status, _ in operations(sandbox)] == [
+        ("PUT", 200),
+        ("DELETE", 200),
+        ("PUT", 429),
+        ("DELETE", 200),
+        ("PUT", 200),
+        ("DELETE", 200),
+        ("DELETE", 200),
+    ]
+    assert banners(sandbox) == 1
+    assert sandbox.living() == []
 
 
 def test_a_cleared_run_whose_operator_airflow_skips_is_seen_to_fail(sandbox: Sandbox, supervisor: Supervisor) -> None:
