@@ -66,8 +66,11 @@ class Run:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether it was made for one task by ``airflow tasks test``, so that nothing would ever end its stream."""
-        return (self.run_id or "").startswith(_TEMPORARY_RUN)
+        """Whether ``airflow tasks test`` tries out one task of it, so that nothing would ever end its stream.
+
+        That makes a run for the task, or takes one that exists, whose stream is not to be touched.
+        """
+        return (self.run_id or "").startswith(_TEMPORARY_RUN) or sys.argv[1:3] == ["tasks", "test"]
 
     @property
     def clear_number(self) -> int:
