@@ -27,9 +27,12 @@ _BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", 
 # What `airflow tasks test` calls the run that it makes for one task and deletes afterwards (Airflow 3.1 to 3.3).
 _TEMPORARY_RUN = "__airflow_temporary_run_"
 
-# What Airflow calls the runs that it makes, such as scheduled__2026-11-27T00:00:00+00:00; since 3.0 some letters may
-# follow.
-_MADE_BY_AIRFLOW = re.compile(r"([a-z_]+)__(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?)")
+# What Airflow calls the runs that it makes, such as scheduled__2026-11-27T00:00:00+00:00: DagRunType's members, a moment,
+# and for some eight random characters (Airflow 3.1 to 3.3).
+_MADE_BY_AIRFLOW = re.compile(
+    r"(scheduled|manual|backfill|asset_triggered|asset_materialization|operator_triggered)__"
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?)(?:__?[A-Za-z0-9]{8})?"
+)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -320,7 +323,7 @@ def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
         The label, to the millisecond for a run that was triggered, since such runs may follow each other closely; None
         where there is no id.
     """
-    made = _MADE_BY_AIRFLOW.match(run_id or "")
+    made = _MADE_BY_AIRFLOW.fullmatch(run_id or "")
     if made is None:
         return run_id or None
     kind, text = made.groups()
