@@ -3,6 +3,9 @@
 Airflow calls no callback for such a run, only listeners, in the api-server. The same listeners hear of every other end
 of a run, in the scheduler's main thread: there they return with their first line, and ask for nothing (Airflow 3.3
 rolls back what the scheduler did, or exits, where a listener asks the database there).
+
+What is sent goes through the connection ``activitysmith_default``: the serialized DAG, which is all that there is in the
+api-server, does not hold the connection of its callbacks.
 """
 
 from __future__ import annotations
