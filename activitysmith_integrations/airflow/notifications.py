@@ -24,6 +24,7 @@ from activitysmith_integrations.airflow.callbacks import (
     stream_in_words,
     target_of,
 )
+from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.airflow.stream_notifier import ActivitySmithStreamNotifier
 from activitysmith_integrations.core.errors import error_text
@@ -159,7 +160,7 @@ class ActivitySmithEndStreamNotifier(Callback):
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         if run.is_temporary:
-            return "`airflow tasks test` shows nothing."
+            return TASKS_TEST_SHOWS_NOTHING
         if run.result is None:
             return "Nothing is over yet, so the Live Activity stream goes on."
         if self._is_left_to_dag(run):
@@ -195,8 +196,8 @@ class ActivitySmithEndStreamNotifier(Callback):
     def _failed_start(self, run: Run) -> FailedStart | None:
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # The start that is remembered is that of the stream to which the tasks report. What a deadline's process may ask
-        # Airflow is not known.
+        # The start that is remembered is that of the stream to which the tasks report. What a deadline's process may
+        # ask Airflow is not known.
         is_known = not run.is_deadline and callbacks.is_shown_as(run.dag, self.stream_key)
         return RunMemory(run).failed_start() if is_known else None
 

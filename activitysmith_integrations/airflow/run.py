@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import functools
-import re
-import sys
 from collections.abc import Mapping
-from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow import task_states
 from activitysmith_integrations.airflow.bar import Bar, bar_of, counted_tasks, ends_stream
 from activitysmith_integrations.airflow.dag_tasks import plain_tasks
+from activitysmith_integrations.airflow.developer_commands import is_dags_test, is_tasks_test
 from activitysmith_integrations.airflow.reporting import Instance, states_with
+from activitysmith_integrations.airflow.run_label import run_label
 from activitysmith_integrations.airflow.task_states import Tasks, split_key
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
     from activitysmith_integrations.core.runs.outcome import Result
 
 _BY_REASON: dict[str, Result] = {"success": "succeeded", "timed_out": "timed_out"}
 _BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
-
-# What `airflow tasks test` calls the run that it makes for one task and deletes afterwards (Airflow 3.1 to 3.3).
-_TEMPORARY_RUN = "__airflow_temporary_run_"
-
-# What Airflow calls the runs that it makes, such as scheduled__2026-11-27T00:00:00+00:00: DagRunType's members, a moment,
-# and for some eight random characters (Airflow 3.1 to 3.3).
-_MADE_BY_AIRFLOW = re.compile(
-    r"(scheduled|manual|backfill|asset_triggered|asset_materialization|operator_triggered)__"
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?)(?:__?[A-Za-z0-9]{8})?"
-)
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Run:
@@ -69,11 +55,8 @@ class Run:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether ``airflow tasks test`` tries out one task of it, so that nothing would ever end its stream.
-
-        That makes a run for the task, or takes one that exists, whose stream is not to be touched.
-        """
-        return (self.run_id or "").startswith(_TEMPORARY_RUN) or sys.argv[1:3] == ["tasks", "test"]
+        """Whether ``airflow tasks test`` tries out one task of it, so that nothing would ever end its stream."""
+        return is_tasks_test(self.run_id)
 
     @property
     def clear_number(self) -> int:
@@ -83,9 +66,7 @@ class Run:
     @property
     def is_in_process(self) -> bool:
         """Whether ``dag.test()`` or ``airflow dags test`` runs it, in one process and one task after the other."""
-        runner = sys.modules.get("airflow.sdk.execution_time.task_runner")  # loaded wherever a task runs
-        comms = getattr(runner, "SUPERVISOR_COMMS", None)
-        return type(comms).__name__ == "InProcessSupervisorComms"  # Airflow 3.1 to 3.3; importing it is slow
+        return is_dags_test()
 
     @property
     def is_on_worker(self) -> bool:
@@ -310,28 +291,3 @@ def map_index_of(ti: Any) -> int:
     """Which instance of its task it is, -1 where the task is not mapped."""
     index = getattr(ti, "map_index", -1)
     return -1 if index is None else int(index)
-
-
-def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
-    """A run's date and time, such as ``27 Nov 03:00``, or the id that somebody gave it.
-
-    Args:
-        run_id: The run's id.
-        timezone: The DAG's time zone; None leaves the run's own.
-
-    Returns:
-        The label, to the millisecond for a run that was triggered, since such runs may follow each other closely; None
-        where there is no id.
-    """
-    made = _MADE_BY_AIRFLOW.fullmatch(run_id or "")
-    if made is None:
-        return run_id or None
-    kind, text = made.groups()
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.astimezone(timezone) if timezone is not None and moment.tzinfo is not None else moment
-    except (ValueError, OverflowError):
-        return run_id
-    seconds = "" if kind in ("scheduled", "backfill") else f":{moment.second:02}.{moment.microsecond // 1000:03}"
-    # strftime would name the month in the language of the process.
-    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}"

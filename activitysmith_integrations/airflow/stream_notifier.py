@@ -24,6 +24,7 @@ from activitysmith_integrations.airflow.callbacks import (
     say_unknown_failure,
     target_of,
 )
+from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patience, patient_retry
 
@@ -143,7 +144,7 @@ class ActivitySmithStreamNotifier(Callback):
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         if run.is_temporary:
-            return "`airflow tasks test` shows nothing."
+            return TASKS_TEST_SHOWS_NOTHING
         if run.is_of_dag:
             return "The run is over, so its Live Activity stream shows no more states."
         if run.looks_again:

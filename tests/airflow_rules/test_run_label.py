@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from activitysmith_integrations.airflow.run import run_label
+from activitysmith_integrations.airflow.run_label import run_label
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
