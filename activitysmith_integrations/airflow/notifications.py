@@ -186,7 +186,7 @@ class ActivitySmithEndStreamNotifier(Callback):
             is_own = self.stream_key is not None and (templates.is_template(self.stream_key) or run.is_only_failure)
             return is_own and not run.is_ended_by_task
         is_shown_by_task = callbacks.task_ends(run.dag, self.stream_key)
-        if run.is_ended_by_task and not run.has_failed:
+        if run.is_ended_by_task and not run.has_failed and not run.may_show_handled_failure:
             # Where that task succeeded, callbacks of those after it found an ended stream and left it to this one.
             return bool(run.posted_states) and ("success" in run.ending_states or not is_shown_by_task)
         if run.is_ended_by_task and not (run.ending_states and run.ending_states <= {"skipped", "upstream_failed"}):

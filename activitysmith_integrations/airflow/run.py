@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow import task_states
 from activitysmith_integrations.airflow.bar import Bar, bar_of, counted_tasks, ends_stream
-from activitysmith_integrations.airflow.dag_tasks import plain_tasks
+from activitysmith_integrations.airflow.dag_tasks import has_own_picture, plain_tasks
 from activitysmith_integrations.airflow.developer_commands import is_dags_test, is_tasks_test
 from activitysmith_integrations.airflow.reporting import Instance, states_with
 from activitysmith_integrations.airflow.run_label import run_label
@@ -113,21 +113,25 @@ class Run:
         return {state for key, state in states if split_key(key, self._ending_tasks)[0] in self._ending_tasks}
 
     @property
+    def may_show_handled_failure(self) -> bool:
+        """Whether one of its steps failed, which such a task may have shown although a later step handled it."""
+        if not task_states.failed_tasks(self.tasks, self.states):
+            return False
+        return any(has_own_picture(task) for task in self.dag.tasks if task.task_id in self._ending_tasks)
+
+    @property
     def is_ended_by_another(self) -> bool:
         """Whether another such task than the one whose callback this is has ended the stream, or is about to.
 
         Of those that run at once, the one that comes first in the DAG does.
         """
-
-        def rank(task_id: str, map_index: int) -> tuple[int, int]:
-            return self._ending_tasks.index(task_id), map_index
-
-        own = self.instance.task_id, self.instance.map_index
+        ranks = {task_id: rank for rank, task_id in enumerate(self._ending_tasks)}
+        own = ranks.get(self.instance.task_id, len(ranks)), self.instance.map_index
         for key, state in self.posted_states.items():
-            other = split_key(key, self._ending_tasks)
-            if other[0] not in self._ending_tasks or other == own:
-                continue
-            if state in ("success", "failed") or (state in task_states.ACTIVE and rank(*other) < rank(*own)):
+            task_id, index = split_key(key, ranks)
+            other = ranks.get(task_id, -1), index
+            is_first = state in task_states.ACTIVE and other < own
+            if task_id in ranks and other != own and (is_first or state in ("success", "failed")):
                 return True
         return False
 

@@ -1,4 +1,5 @@
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -500,4 +501,15 @@ def test_a_task_that_is_tested_alone_sends_nothing(sandbox: Sandbox, kind: Any) 
         operator = kind(task_id="end")
     context = _context(operator) | {"run_id": "__airflow_temporary_run_2026-11-27T03:00:00+00:00__"}
     assert operator.execute(context) == {}
-    assert sandbox.requests() == []
+    assert sandbox.all_requests() == []
+
+
+@pytest.mark.parametrize("kind", [ActivitySmithEndStreamOperator, ActivitySmithStreamOperator])
+def test_a_task_of_an_existing_run_that_is_tested_alone_sends_nothing(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["airflow", "tasks", "test", "nightly", "end", "r1"])
+    with DAG("nightly", schedule=None):
+        operator = kind(task_id="end")
+    assert operator.execute(_context(operator)) == {}
+    assert sandbox.all_requests() == []

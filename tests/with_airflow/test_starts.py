@@ -369,6 +369,32 @@ def test_a_cleared_run_whose_operator_airflow_skips_is_seen_to_fail(sandbox: San
     assert banners(sandbox) == 1
 
 
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_handled_failure_for_which_a_watcher_fails_the_run_sounds_once(
+    sandbox: Sandbox, supervisor: Supervisor, is_own: bool
+) -> None:
+    state = {"type": "alert", "title": "ETL", "message": "load failed"}
+    own = {"content_state": state, "alert": {"title": "ETL", "body": "load failed"}}
+    picture: Any = own if is_own else {}
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        load, clean = BaseOperator(task_id="load"), BaseOperator(task_id="clean", trigger_rule="all_done")
+        last = ActivitySmithEndStreamOperator(task_id="end_stream", trigger_rule="all_done", **picture)
+        watcher = BaseOperator(task_id="watcher", trigger_rule="one_failed")
+        chain(load, clean, last, watcher)
+        load >> watcher
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.begin("load")
+    run.end("load", state="failed")
+    run.do("clean")
+    last.execute(run.context("end_stream", -1, "running"))
+    run.states |= {"end_stream": "success", "watcher": "failed"}
+    end(run, "task_failure")
+    assert banners(sandbox) == 1
+    if not is_own:
+        assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith("load failed")
+
+
 def test_an_operator_that_ends_the_dags_own_stream_is_no_step_under_any_key(
     sandbox: Sandbox, supervisor: Supervisor
 ) -> None:
