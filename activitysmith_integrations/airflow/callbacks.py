@@ -277,3 +277,18 @@ def reports_progress(task: Any) -> bool:
 def is_shown(dag: Any) -> bool:
     """Whether tasks of a DAG report how far its runs are."""
     return any(reports_progress(task) for task in getattr(dag, "tasks", ()))
+
+
+def is_shown_as(dag: Any, stream_key: str | None) -> bool:
+    """Whether tasks of a DAG report how far its runs are to a stream.
+
+    Args:
+        dag: The DAG; a serialized one has no callbacks.
+        stream_key: The stream, as the user wrote it; None for the run's own.
+    """
+    return any(
+        getattr(callback, "reports_progress", False) and callback.stream_key == stream_key
+        for task in getattr(dag, "tasks", ())
+        for when in OCCASIONS
+        for callback in callbacks_of(task, when)
+    )

@@ -14,6 +14,8 @@ _ROLES: dict[str, Role] = {
     "ActivitySmithFollowRunOperator": "follows_run",
 }
 
+_PICTURE = ("content_state", "alert")
+
 
 def plain_tasks(dag: Any) -> Tasks:
     """The tasks of a DAG, each after those that it waits for; none where the context has no real DAG.
@@ -63,6 +65,18 @@ def written_key(task: Any) -> str | None:
         expanded = getattr(getattr(task, "expand_input", None), "value", None)
         key = "expanded" if isinstance(expanded, Mapping) and "stream_key" in expanded else None
     return None if key is None else str(key)
+
+
+def has_own_picture(task: Any) -> bool:
+    """Whether the user said what an operator of ours shows or sounds, whatever became of the run.
+
+    Args:
+        task: The operator of the DAG.
+    """
+    if not getattr(task, "is_mapped", False):
+        return any(getattr(task, name, None) is not None for name in _PICTURE)
+    expanded = getattr(getattr(task, "expand_input", None), "value", None)
+    return any(name in one for one in (task.partial_kwargs, expanded) if isinstance(one, Mapping) for name in _PICTURE)
 
 
 def role_of(task: Any) -> Role:

@@ -3,6 +3,9 @@
 Airflow calls no callback for such a run, only listeners, in the api-server. The same listeners hear of every other end
 of a run, in the scheduler's main thread: there they return with their first line, and ask for nothing (Airflow 3.3
 rolls back what the scheduler did, or exits, where a listener asks the database there).
+
+What is sent goes through the connection ``activitysmith_default``: the api-server knows the serialized DAG alone, which
+does not hold the connection of its callbacks.
 """
 
 from __future__ import annotations
@@ -139,7 +142,7 @@ def end_in_background(dag_run: Any, result: Result) -> threading.Thread | None:
 def _end_now(marked: MarkedRun) -> None:
     from activitysmith_integrations.airflow.hooks import ActivitySmithHook
     from activitysmith_integrations.airflow.outcomes import run_url
-    from activitysmith_integrations.airflow.run import run_label
+    from activitysmith_integrations.airflow.run_label import run_label
     from activitysmith_integrations.core.keys import stream_key
     from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, seconds_for_calls
     from activitysmith_integrations.core.runs.ending import EndResult, build_end_or_default, end_stream

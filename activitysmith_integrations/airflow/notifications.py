@@ -24,6 +24,7 @@ from activitysmith_integrations.airflow.callbacks import (
     stream_in_words,
     target_of,
 )
+from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.airflow.stream_notifier import ActivitySmithStreamNotifier
 from activitysmith_integrations.core.errors import error_text
@@ -49,7 +50,7 @@ class _Ending:
         target: Where it goes.
         end: How the stream is to end.
         start_may_come: Whether a start got no answer, so that the service may still take it up.
-        is_second: Whether a task of the run ends the stream as well, so that this is for the case that it could not.
+        is_second: Whether a task of the run ends the stream as well, and has shown this if it ran.
     """
 
     target: Target
@@ -146,19 +147,20 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, (logging.ERROR, f"{stream_in_words(self)} was not ended: {error_text(error)}"))
             return None
         end, failed_start = end_for(self, run, outcome), self._failed_start(run)
+        is_second = run.is_ended_by_task
         if self._is_of_another_run(run):
-            end = end.of_unshown_run()
+            end, is_second = end.of_unshown_run(), False
         if failed_start is not None and not failed_start.may_run and not end.is_failure:
             from activitysmith_integrations.core.runs.log_lines import line_of_unshown_end
 
             say(self, line_of_unshown_end(target.stream_key))
             return None
         may_come = failed_start is not None and failed_start.may_run and failed_start.is_recent(time.time())
-        return _Ending(target, end, start_may_come=may_come, is_second=run.is_ended_by_task)
+        return _Ending(target, end, start_may_come=may_come, is_second=is_second)
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         if run.is_temporary:
-            return "`airflow tasks test` shows nothing."
+            return TASKS_TEST_SHOWS_NOTHING
         if run.result is None:
             return "Nothing is over yet, so the Live Activity stream goes on."
         if self._is_left_to_dag(run):
@@ -172,20 +174,32 @@ class ActivitySmithEndStreamNotifier(Callback):
         return callbacks.own_end(run.dag, "failure") is not None and callbacks.is_shown(run.dag) and run.goes_on
 
     def _is_of_another_run(self, run: Run) -> bool:
-        """Whether a stream that has ended must have been ended by an earlier run, or before this one was cleared."""
-        if run.is_deadline or run.is_ended_by_task:
+        """Whether a stream that has ended was ended by something else than this failure.
+
+        That is an earlier run, this one before it was cleared, or a task of it that ends the stream and ran before
+        anything failed.
+        """
+        if run.is_deadline or run.result == "succeeded":
             return False
         if run.is_of_task:
             # Tasks may share a callback and its key; a templated one is taken for the task's own.
-            return self.stream_key is not None and (templates.is_template(self.stream_key) or run.is_only_failure)
-        is_new = self.stream_key is not None or run.clear_number > 0
-        return is_new and not callbacks.task_ends(run.dag, self.stream_key)
+            is_own = self.stream_key is not None and (templates.is_template(self.stream_key) or run.is_only_failure)
+            return is_own and not run.is_ended_by_task
+        is_shown_by_task = callbacks.task_ends(run.dag, self.stream_key)
+        if run.is_ended_by_task and not run.has_failed and not run.may_show_handled_failure:
+            # Where that task succeeded, callbacks of those after it found an ended stream and left it to this one.
+            return bool(run.posted_states) and ("success" in run.ending_states or not is_shown_by_task)
+        if run.is_ended_by_task and not (run.ending_states and run.ending_states <= {"skipped", "upstream_failed"}):
+            return False
+        return (self.stream_key is not None or run.clear_number > 0) and not is_shown_by_task
 
     def _failed_start(self, run: Run) -> FailedStart | None:
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # What a deadline's process may ask Airflow is not known.
-        return None if run.is_deadline or not callbacks.is_shown(run.dag) else RunMemory(run).failed_start()
+        # The start that is remembered is that of the stream to which the tasks report. What a deadline's process may
+        # ask Airflow is not known.
+        is_known = not run.is_deadline and callbacks.is_shown_as(run.dag, self.stream_key)
+        return RunMemory(run).failed_start() if is_known else None
 
     def _send(self, ending: _Ending, allowed: Allowance) -> EndResult:
         from activitysmith_integrations.airflow.late_start import end_once_started

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow import needs_airflow, templates
 from activitysmith_integrations.airflow.compat import AirflowFailException, conf
+from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING as TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 
 with needs_airflow():
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 DEFERS = conf.getboolean("operators", "default_deferrable", fallback=False)
 """Whether operators are deferrable by default."""
-
-TASKS_TEST_SHOWS_NOTHING = "`airflow tasks test` shows nothing."
 
 NAMES = ("stream_key", "activitysmith_conn_id")
 """The arguments of every operator that name something; they may be templates."""

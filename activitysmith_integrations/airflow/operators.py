@@ -28,8 +28,9 @@ class ActivitySmithEndStreamOperator(Operator):
 
     Put it last with ``trigger_rule="all_done"``, or make it a teardown: without a ``content_state`` it looks at
     the run's tasks and shows what happened. Itself and what comes after it are not counted. Where Airflow skips it
-    (``dagrun_timeout``, a setup of it that failed), the tag's callback ends the stream. A failure whose stream
-    the service does not know is started and ended, so that it is seen.
+    (``dagrun_timeout``, a setup of it that failed), the tag's callback ends the stream; it also shows the failure of
+    a task that comes after it. One beside it that fails later is not shown. A failure whose stream the service does
+    not know is started and ended, so that it is seen.
 
     A fault that can pass is left to Airflow's own retries, so give it some (``retries=3``). One that cannot
     (a refused request or key) fails the task at once. When the service asks to wait longer than a task should
@@ -102,8 +103,10 @@ class ActivitySmithEndStreamOperator(Operator):
 
         options: Any = {"title": run.title, **templates.typed(self._options())}
         end = build_end(outcome_so_far(run), options)
-        if self.stream_key is not None and not task_ends(run.dag, run.written_key):
-            end = end.of_unshown_run()  # an earlier run ended the stream, since nothing else of this one does
+        is_new = self.stream_key is not None or run.clear_number > 0
+        if is_new and not run.is_ended_by_another and not task_ends(run.dag, run.written_key):
+            # An earlier run ended the stream, or this one before it was cleared, since nothing else of it has.
+            end = end.of_unshown_run()
         with hook.get_conn() as client:
             result = end_stream(client, key, end)
         self.log.log(*line_of_end(key, end, result))

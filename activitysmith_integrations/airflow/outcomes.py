@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from activitysmith_integrations.airflow.compat import conf
+from activitysmith_integrations.airflow.dag_tasks import plain_tasks
 from activitysmith_integrations.airflow.reporting import EndCounts, end_counts
 from activitysmith_integrations.airflow.run_memory import RunMemory
-from activitysmith_integrations.airflow.task_states import OVER, counted_states, has_failed
+from activitysmith_integrations.airflow.task_states import OVER, cause_of_failure, counted_states, label
 from activitysmith_integrations.core.errors import ActivitySmithError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def outcome_of(run: Run, *, of_the_run: bool = True) -> RunOutcome | None:
     if result is None:
         return None
     if not run.is_of_task:
-        return _outcome(run, result, _counts(run, result), failed_step=_only_failure(run))
+        failed_step = _only_failure(run) or _failure_after_the_steps(run, result)
+        return _outcome(run, result, _counts(run, result), failed_step=failed_step)
     if not of_the_run:
         started_at = moment_of(getattr(run.ti, "start_date", None))
         outcome = _outcome(run, result, EndCounts(), failed_step=run.instance_name)
@@ -61,8 +63,7 @@ def outcome_so_far(run: Run) -> RunOutcome:
         raise ActivitySmithError(
             "Airflow does not tell the states of the run's tasks, so how the run went is not known"
         )
-    is_failure = has_failed(run.tasks, run.states, is_fail_fast=run.is_fail_fast)
-    result: Result = "failed" if is_failure else "succeeded"
+    result: Result = "failed" if run.has_failed else "succeeded"
     return _outcome(run, result, _counts(run, result, is_over=False))
 
 
@@ -78,6 +79,15 @@ def _only_failure(run: Run) -> str | None:
     task = run.tasks.get(run.instance.task_id)
     # It is the last one that failed, which may be a teardown that did not fail the run.
     return None if task is not None and task.is_ignored_teardown else run.instance_name
+
+
+def _failure_after_the_steps(run: Run, result: Result) -> str | None:
+    """What failed where none of the steps did: the task that ends the stream, or one after it."""
+    if result != "failed" or run.has_failed:
+        return None
+    tasks = plain_tasks(run.dag)
+    cause = cause_of_failure(tasks, run.states)
+    return None if cause is None else label(tasks[cause[0]].name, cause[1])
 
 
 def _counts(run: Run, result: Result, *, is_over: bool = True) -> EndCounts:

@@ -80,7 +80,8 @@ def get_provider_info() -> dict[str, Any]:
                     "end_marked_runs": {
                         "description": (
                             "Whether a tagged DAG's run that somebody marks as failed or successful by hand ends its "
-                            "stream, as long as the stream is the run's own."
+                            "stream, as long as the stream is the run's own. It is ended through the connection "
+                            "``activitysmith_default``, whatever the DAG uses."
                         ),
                         "version_added": "0.1.0",
                         "type": "boolean",

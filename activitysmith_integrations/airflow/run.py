@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import functools
-import re
-import sys
 from collections.abc import Mapping
-from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow import task_states
 from activitysmith_integrations.airflow.bar import Bar, bar_of, counted_tasks, ends_stream
-from activitysmith_integrations.airflow.dag_tasks import plain_tasks
+from activitysmith_integrations.airflow.dag_tasks import has_own_picture, plain_tasks
+from activitysmith_integrations.airflow.developer_commands import is_dags_test, is_tasks_test
 from activitysmith_integrations.airflow.reporting import Instance, states_with
+from activitysmith_integrations.airflow.run_label import run_label
 from activitysmith_integrations.airflow.task_states import Tasks, split_key
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
     from activitysmith_integrations.core.runs.outcome import Result
 
 _BY_REASON: dict[str, Result] = {"success": "succeeded", "timed_out": "timed_out"}
 _BY_STATE: dict[str, Result] = {"success": "succeeded", "skipped": "succeeded", "failed": "failed"}
-
-# What `airflow tasks test` calls the run that it makes for one task and deletes afterwards (Airflow 3.1 to 3.3).
-_TEMPORARY_RUN = "__airflow_temporary_run_"
-
-# What Airflow calls the runs that it makes, such as scheduled__2026-11-27T00:00:00+00:00; since 3.0 some letters may
-# follow.
-_MADE_BY_AIRFLOW = re.compile(r"([a-z_]+)__(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?)")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Run:
@@ -66,8 +55,8 @@ class Run:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether it was made for one task by ``airflow tasks test``, so that nothing would ever end its stream."""
-        return (self.run_id or "").startswith(_TEMPORARY_RUN)
+        """Whether ``airflow tasks test`` tries out one task of it, so that nothing would ever end its stream."""
+        return is_tasks_test(self.run_id)
 
     @property
     def clear_number(self) -> int:
@@ -77,9 +66,7 @@ class Run:
     @property
     def is_in_process(self) -> bool:
         """Whether ``dag.test()`` or ``airflow dags test`` runs it, in one process and one task after the other."""
-        runner = sys.modules.get("airflow.sdk.execution_time.task_runner")  # loaded wherever a task runs
-        comms = getattr(runner, "SUPERVISOR_COMMS", None)
-        return type(comms).__name__ == "InProcessSupervisorComms"  # Airflow 3.1 to 3.3; importing it is slow
+        return is_dags_test()
 
     @property
     def is_on_worker(self) -> bool:
@@ -117,7 +104,41 @@ class Run:
     @property
     def is_ended_by_task(self) -> bool:
         """Whether the DAG has a task that ends the stream."""
-        return any(ends_stream(task, self.written_key) for task in plain_tasks(self.dag).values())
+        return bool(self._ending_tasks)
+
+    @property
+    def ending_states(self) -> set[str]:
+        """The states that such tasks have come to."""
+        states = self.posted_states.items()
+        return {state for key, state in states if split_key(key, self._ending_tasks)[0] in self._ending_tasks}
+
+    @property
+    def may_show_handled_failure(self) -> bool:
+        """Whether one of its steps failed, which such a task may have shown although a later step handled it."""
+        if not task_states.failed_tasks(self.tasks, self.states):
+            return False
+        return any(has_own_picture(task) for task in self.dag.tasks if task.task_id in self._ending_tasks)
+
+    @property
+    def is_ended_by_another(self) -> bool:
+        """Whether another such task than the one whose callback this is has ended the stream, or is about to.
+
+        Of those that run at once, the one that comes first in the DAG does.
+        """
+        ranks = {task_id: rank for rank, task_id in enumerate(self._ending_tasks)}
+        own = ranks.get(self.instance.task_id, len(ranks)), self.instance.map_index
+        for key, state in self.posted_states.items():
+            task_id, index = split_key(key, ranks)
+            other = ranks.get(task_id, -1), index
+            is_first = state in task_states.ACTIVE and other < own
+            if task_id in ranks and other != own and (is_first or state in ("success", "failed")):
+                return True
+        return False
+
+    @functools.cached_property
+    def _ending_tasks(self) -> list[str]:
+        tasks = plain_tasks(self.dag).values()
+        return [task.task_id for task in tasks if ends_stream(task, self.written_key)]
 
     @functools.cached_property
     def bar(self) -> Bar:
@@ -197,6 +218,11 @@ class Run:
         return bool(getattr(self.dag, "fail_fast", False))
 
     @property
+    def has_failed(self) -> bool:
+        """Whether it fails with what the tasks that are steps have come to so far."""
+        return task_states.has_failed(self.tasks, self.states, is_fail_fast=self.is_fail_fast)
+
+    @property
     def goes_on(self) -> bool:
         """Whether it has tasks to come."""
         return task_states.goes_on(self.tasks, self.states)
@@ -269,28 +295,3 @@ def map_index_of(ti: Any) -> int:
     """Which instance of its task it is, -1 where the task is not mapped."""
     index = getattr(ti, "map_index", -1)
     return -1 if index is None else int(index)
-
-
-def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
-    """A run's date and time, such as ``27 Nov 03:00``, or the id that somebody gave it.
-
-    Args:
-        run_id: The run's id.
-        timezone: The DAG's time zone; None leaves the run's own.
-
-    Returns:
-        The label, to the millisecond for a run that was triggered, since such runs may follow each other closely; None
-        where there is no id.
-    """
-    made = _MADE_BY_AIRFLOW.match(run_id or "")
-    if made is None:
-        return run_id or None
-    kind, text = made.groups()
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.astimezone(timezone) if timezone is not None and moment.tzinfo is not None else moment
-    except (ValueError, OverflowError):
-        return run_id
-    seconds = "" if kind in ("scheduled", "backfill") else f":{moment.second:02}.{moment.microsecond // 1000:03}"
-    # strftime would name the month in the language of the process.
-    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}"

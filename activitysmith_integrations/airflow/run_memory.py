@@ -57,7 +57,7 @@ class RunMemory:
         self._run = run
 
     def failed_start(self) -> FailedStart | None:
-        """The start that failed last, if none was delivered since."""
+        """The start of the stream to which the tasks report that failed last, if none was delivered since."""
         found = self._read(START_KEY)
         if not isinstance(found, dict) or not isinstance(found.get("at"), (int, float)):
             return None

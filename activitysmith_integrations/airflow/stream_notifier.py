@@ -24,6 +24,7 @@ from activitysmith_integrations.airflow.callbacks import (
     say_unknown_failure,
     target_of,
 )
+from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patience, patient_retry
 
@@ -45,9 +46,10 @@ class _Update:
 class ActivitySmithStreamNotifier(Callback):
     """Shows a state of your own when its callback fires: it starts the stream, or updates it.
 
-    For any callback of a task, or a ``DeadlineAlert``; once a run is over its end is next, so a DAG's own callbacks
-    show nothing. How far a run is needs no code: the tag ``activitysmith`` shows it, and
-    ``ActivitySmithFollowRunOperator`` does so durably.
+    For any callback of a task, or a ``DeadlineAlert``; a DAG's own callbacks show nothing, since the run is over. Of
+    the run's own stream, and of one that its DAG ends, the run's last task shows nothing either: the end is next. How
+    far a run is needs no code: the tag ``activitysmith`` shows it, and ``ActivitySmithFollowRunOperator`` does so
+    durably.
 
     It takes *patience* seconds at most, logs one line, and never raises. iOS has room for 12 updates of a run of less
     than 24 minutes, so give it to a few tasks.
@@ -128,7 +130,7 @@ class ActivitySmithStreamNotifier(Callback):
 
         try:
             run = Run(context, self.stream_key)
-            reason = _reason_to_send_nothing(run)
+            reason = self._reason_to_send_nothing(run)
             if reason is not None:
                 say(self, (logging.INFO, reason))
                 return None
@@ -140,8 +142,21 @@ class ActivitySmithStreamNotifier(Callback):
             say_unknown_failure(self, error)
             return None
 
+    def _reason_to_send_nothing(self, run: Run) -> str | None:
+        if run.is_temporary:
+            return TASKS_TEST_SHOWS_NOTHING
+        if run.is_of_dag:
+            return "The run is over, so its Live Activity stream shows no more states."
+        if run.looks_again:
+            return "The sensor looks again, so the Live Activity stream shows what it showed."
+        ends_with_run = self.stream_key is None or run.is_ended_by_task or self._is_ended_by_dag(run)
+        if ends_with_run and run.is_of_task and run.result is not None and run.states and not run.goes_on:
+            # A start after the end would be ended by nobody.
+            return "The end of the run is next, so its Live Activity stream shows no more states."
+        return None
+
     def _is_ended_by_dag(self, run: Run) -> bool:
-        """Whether the stream is the one that the run's end has ended."""
+        """Whether a notifier of the DAG ends the stream."""
         ends = (own_end(run.dag, when) for when in ("success", "failure"))
         return any(end is not None and end.stream_key == self.stream_key for end in ends)
 
@@ -154,19 +169,6 @@ class ActivitySmithStreamNotifier(Callback):
         from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
 
         say(self, line_of_failed_update(stream_key, "updated", error))
-
-
-def _reason_to_send_nothing(run: Run) -> str | None:
-    if run.is_temporary:
-        return "`airflow tasks test` shows nothing."
-    if run.is_of_dag:
-        return "The run is over, so its Live Activity stream shows no more states."
-    if run.looks_again:
-        return "The sensor looks again, so the Live Activity stream shows what it showed."
-    if run.is_of_task and run.result is not None and run.states and not run.goes_on:
-        # A start after the end would be ended by nobody.
-        return "The end of the run is next, so its Live Activity stream shows no more states."
-    return None
 
 
 def _within(client: Any, allowed: Allowance) -> Any:

@@ -1,4 +1,5 @@
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -198,6 +199,26 @@ def test_a_failure_under_a_key_of_its_own_is_shown_although_an_earlier_run_ended
     operator.execute(_context(operator, {"extract": "success", "load": "failed", "end": "running"}))
     shown_again = [] if is_shown_by_task else ["started", "ended"]
     assert [request["operation"] for request in sandbox.story("warehouse")[2:]] == ["ended", *shown_again]
+
+
+@pytest.mark.parametrize("first_state", ["running", "success"])
+def test_of_several_operators_that_end_a_stream_one_shows_that_its_run_failed(
+    first_state: str, sandbox: Sandbox
+) -> None:
+    sandbox.start("warehouse")
+    sandbox.end("warehouse")
+    with DAG("nightly", schedule=None):
+        first, second = (ActivitySmithEndStreamOperator(task_id=name, stream_key="warehouse") for name in ("a", "b"))
+        BaseOperator(task_id="load") >> [first, second]
+    for operator, states in (
+        (first, {"load": "failed", "a": "running", "b": "running"}),
+        (second, {"load": "failed", "a": first_state, "b": "running"}),
+    ):
+        context = _context(operator, states)
+        context["ti"].task_id = operator.task_id
+        operator.execute(context)
+    shown = [request["operation"] for request in sandbox.story("warehouse")[2:]]
+    assert shown == ["ended", "started", "ended", "ended"]
 
 
 def test_choices_change_the_picture(sandbox: Sandbox) -> None:
@@ -480,4 +501,15 @@ def test_a_task_that_is_tested_alone_sends_nothing(sandbox: Sandbox, kind: Any) 
         operator = kind(task_id="end")
     context = _context(operator) | {"run_id": "__airflow_temporary_run_2026-11-27T03:00:00+00:00__"}
     assert operator.execute(context) == {}
-    assert sandbox.requests() == []
+    assert sandbox.all_requests() == []
+
+
+@pytest.mark.parametrize("kind", [ActivitySmithEndStreamOperator, ActivitySmithStreamOperator])
+def test_a_task_of_an_existing_run_that_is_tested_alone_sends_nothing(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["airflow", "tasks", "test", "nightly", "end", "r1"])
+    with DAG("nightly", schedule=None):
+        operator = kind(task_id="end")
+    assert operator.execute(_context(operator)) == {}
+    assert sandbox.all_requests() == []

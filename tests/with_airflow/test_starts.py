@@ -96,6 +96,19 @@ def test_a_run_whose_start_is_refused_spends_one_request_a_minute_and_its_succes
     assert f"Live Activity stream {STREAM!r} was never shown, so there is nothing to end." in log
 
 
+def test_a_tasks_own_stream_is_ended_although_the_start_of_its_runs_was_refused(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str]
+) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("table-orders")
+    run = Run(tagged("load"))
+    run.begin("load")
+    ActivitySmithEndStreamNotifier("table-orders")(run.context("load", -1, "success"))
+    assert operations(sandbox) == [("PUT", 429, None)]
+    assert sandbox.living() == []
+    assert "was never shown" not in logged()
+
+
 def test_its_failure_is_seen_all_the_same_with_one_banner(sandbox: Sandbox, supervisor: Supervisor) -> None:
     sandbox.limit(max_concurrent=1)
     sandbox.start("other")
@@ -233,9 +246,153 @@ def test_an_end_that_a_task_has_sent_before_is_no_reason_to_worry(sandbox: Sandb
     policy.dag_policy(dag)
     sandbox.start(STREAM)
     sandbox.end(STREAM)
-    end(Run(dag), "task_failure")
+    run = Run(dag)
+    run.states |= {"a": "failed", "end": "success"}
+    end(run, "task_failure")
     assert f"Live Activity stream {STREAM!r} was ended by a task before." in logged()
     assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+
+
+def ended_by_operator(before_end: str = "success", **options: Any) -> Run:
+    """A run of ``load >> end_stream >> publish`` whose operator has ended its stream."""
+    with DAG("nightly", schedule=None, tags=["activitysmith"], **options) as dag:
+        last = ActivitySmithEndStreamOperator(task_id="end_stream", trigger_rule="all_done")
+        chain(BaseOperator(task_id="load"), last, BaseOperator(task_id="publish"))
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.begin("load")
+    run.end("load", state=before_end)
+    last.execute(run.context("end_stream", -1, "running"))
+    run.states["end_stream"] = "success"
+    return run
+
+
+def banners(sandbox: Sandbox) -> int:
+    """How often the phone sounded: what arrives for a stream that has ended does not."""
+    count, is_live = 0, False
+    for one in sandbox.story(STREAM):
+        if one["status"] == 200:
+            is_live = is_live or one["method"] == "PUT"
+            count += is_live and "alert" in one["body"]
+            is_live = one["method"] == "PUT"
+    return count
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "message"),
+    [
+        ("task_failure", "failed", "publish failed after 1 of 1 step"),
+        ("timed_out", "skipped", "Timed out after 1 of 1 step"),
+    ],
+)
+def test_a_task_that_fails_after_the_operator_that_ended_the_stream_is_seen(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str], reason: str, state: str, message: str
+) -> None:
+    run = ended_by_operator()
+    run.states["publish"] = state
+    end(run, reason)
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended", "started", "ended"]
+    assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith(message)
+    assert banners(sandbox) == 1
+    assert "was ended by a task before" not in logged()
+
+
+@pytest.mark.parametrize("publish", ["success", "failed"])
+def test_a_failure_that_the_operator_has_shown_sounds_once(
+    sandbox: Sandbox, supervisor: Supervisor, publish: str
+) -> None:
+    run = ended_by_operator(before_end="failed")
+    run.states["publish"] = publish
+    end(run, "task_failure")
+    assert banners(sandbox) == 1
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+
+
+@pytest.mark.parametrize("end_state", ["success", "failed"])
+def test_a_failure_after_the_operator_sounds_once_where_tasks_have_a_callback_as_well(
+    sandbox: Sandbox, supervisor: Supervisor, end_state: str
+) -> None:
+    ends = ActivitySmithEndStreamNotifier()
+    run = ended_by_operator(default_args={"on_failure_callback": ends})
+    if end_state == "failed":
+        sandbox.start(STREAM)  # the operator did not get through
+        run.states["end_stream"] = "failed"
+    ends(run.context("publish", -1, "failed"))
+    run.states["publish"] = "failed"
+    end(run, "task_failure")
+    assert banners(sandbox) == 1
+
+
+def test_a_run_that_was_cleared_and_fails_again_after_the_operator_is_seen_again(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    run = ended_by_operator()
+    for clear_number in (0, 1):
+        run.clear_number = clear_number
+        run.states["publish"] = "failed"
+        end(run, "task_failure")
+    assert banners(sandbox) == 2
+
+
+def test_a_run_that_was_cleared_and_not_shown_again_is_seen_to_fail_also_where_an_operator_ends_its_stream(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    run = ended_by_operator()
+    run.clear_number = 1
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+    run.begin("load")
+    run.end("load", state="failed")
+    sandbox.end("other")
+    run.dag.get_task("end_stream").execute(run.context("end_stream", -1, "running"))
+    run.states["publish"] = "upstream_failed"
+    end(run, "task_failure")
+    assert [(method, status) for method, status, _ in operations(sandbox)] == [
+        ("PUT", 200),
+        ("DELETE", 200),
+        ("PUT", 429),
+        ("DELETE", 200),
+        ("PUT", 200),
+        ("DELETE", 200),
+        ("DELETE", 200),
+    ]
+    assert banners(sandbox) == 1
+    assert sandbox.living() == []
+
+
+def test_a_cleared_run_whose_operator_airflow_skips_is_seen_to_fail(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    run = ended_by_operator()
+    run.clear_number = 1
+    run.states |= {"load": "failed", "end_stream": "upstream_failed", "publish": "upstream_failed"}
+    end(run, "task_failure")
+    assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith("load failed")
+    assert banners(sandbox) == 1
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_handled_failure_for_which_a_watcher_fails_the_run_sounds_once(
+    sandbox: Sandbox, supervisor: Supervisor, is_own: bool
+) -> None:
+    state = {"type": "alert", "title": "ETL", "message": "load failed"}
+    own = {"content_state": state, "alert": {"title": "ETL", "body": "load failed"}}
+    picture: Any = own if is_own else {}
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        load, clean = BaseOperator(task_id="load"), BaseOperator(task_id="clean", trigger_rule="all_done")
+        last = ActivitySmithEndStreamOperator(task_id="end_stream", trigger_rule="all_done", **picture)
+        watcher = BaseOperator(task_id="watcher", trigger_rule="one_failed")
+        chain(load, clean, last, watcher)
+        load >> watcher
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.begin("load")
+    run.end("load", state="failed")
+    run.do("clean")
+    last.execute(run.context("end_stream", -1, "running"))
+    run.states |= {"end_stream": "success", "watcher": "failed"}
+    end(run, "task_failure")
+    assert banners(sandbox) == 1
+    if not is_own:
+        assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith("load failed")
 
 
 def test_an_operator_that_ends_the_dags_own_stream_is_no_step_under_any_key(

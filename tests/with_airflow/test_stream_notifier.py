@@ -1,6 +1,7 @@
 """A state of the user's own, shown from callbacks."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
     ActivitySmithStreamNotifier,
 )
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
 from activitysmith_integrations.core import InvalidRequestError, ProgressState
 
 OWN = {"type": "progress", "title": "own", "percentage": 5}
@@ -26,15 +28,36 @@ def dag(**options: Any) -> DAG:
     return dag
 
 
-def test_it_is_sent_whenever_its_callback_fires_until_the_end_is_next(sandbox: Sandbox) -> None:
+ENDS = ActivitySmithEndStreamNotifier("own")
+
+
+@pytest.mark.parametrize("when", ["on_success_callback", "on_failure_callback"])
+def test_it_is_sent_whenever_its_callback_fires_until_the_end_is_next(sandbox: Sandbox, when: str) -> None:
     state = {"type": "metrics", "title": "{{ run_id }}", "metrics": [{"label": "rows", "value": "{{ 3 }}"}]}
-    run = Run(dag(), ActivitySmithStreamNotifier("own", content_state=state, tags=["x"], channels=["ops"]))
+    ends: Any = {when: ENDS}
+    run = Run(dag(**ends), ActivitySmithStreamNotifier("own", content_state=state, tags=["x"], channels=["ops"]))
     run.do("extract", "load")
     first, second, third = [request["body"] for request in sandbox.requests("PUT")]
     assert first == second == third
     assert first["content_state"]["metrics"] == [{"label": "rows", "value": 3}]
     assert (first["channels"], first["tags"]) == (["ops"], ["airflow", "x"])
     assert first["metadata"] == {"engine": "airflow", "pipeline": "nightly", "run": "r1"}
+
+
+def test_the_last_task_before_an_operator_that_ends_the_stream_shows_no_more(sandbox: Sandbox) -> None:
+    shared = dag()
+    with shared:
+        shared.get_task("load") >> ActivitySmithEndStreamOperator(task_id="end", stream_key="own")
+    Run(shared, ActivitySmithStreamNotifier("own", content_state=OWN)).do("extract", "load")
+    assert len(sandbox.requests("PUT")) == 3
+
+
+def test_a_stream_that_the_run_does_not_end_is_shown_the_state_of_its_last_task_too(sandbox: Sandbox) -> None:
+    alert = {"type": "alert", "title": "Nightly ETL", "message": "{{ ti.task_id }} failed"}
+    run = Run(dag(), ActivitySmithStreamNotifier("board", content_state=alert))
+    run.states["extract"] = "success"
+    run.end("load", state="failed")
+    assert [request["body"]["content_state"]["message"] for request in sandbox.requests("PUT")] == ["load failed"]
 
 
 def test_the_runs_own_stream_is_the_default(sandbox: Sandbox) -> None:
@@ -93,6 +116,16 @@ def test_a_task_that_is_tested_alone_sends_nothing(sandbox: Sandbox, logged: Cal
     context["run_id"] = "__airflow_temporary_run_2026-11-27T03:00:00+00:00__"
     ActivitySmithStreamNotifier(content_state=OWN)(context)
     assert sandbox.requests("PUT") == []
+    assert "`airflow tasks test` shows nothing." in logged()
+
+
+@pytest.mark.parametrize("notifier", [ActivitySmithStreamNotifier(content_state=OWN), ActivitySmithEndStreamNotifier()])
+def test_a_task_of_an_existing_run_that_is_tested_alone_sends_nothing(
+    sandbox: Sandbox, logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch, notifier: Any
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["airflow", "tasks", "test", "nightly", "extract", "r1"])
+    notifier(Run(dag()).context("extract", -1, "failed"))
+    assert sandbox.all_requests() == []
     assert "`airflow tasks test` shows nothing." in logged()
 
 
