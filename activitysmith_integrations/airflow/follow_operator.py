@@ -40,9 +40,9 @@ _DAGS_TEST_SHOWS_NOTHING = (
 class ActivitySmithFollowRunOperator(Operator):
     """Shows the run that it is a part of, from its start to its end, durably.
 
-    One task without dependencies, anywhere in the DAG. It starts the stream, leaves its worker for the triggerer, looks
-    at the states of the run's other tasks every few seconds, shows how far they are as often as iOS allows, and ends
-    the stream once they are over. No callback is needed, a rate limit is waited out, and Airflow starts it again
+    One task that no other waits for, anywhere in the DAG. It starts the stream, leaves its worker for the triggerer,
+    looks at the states of the run's other tasks every few seconds, shows how far they are as often as iOS allows, and
+    ends the stream once they are over. No callback is needed, a rate limit is waited out, and Airflow starts it again
     elsewhere when a triggerer dies.
 
     It is a teardown that never fails a run, which ``fail_fast`` does not skip, and the run ends a few seconds after its
@@ -70,7 +70,8 @@ class ActivitySmithFollowRunOperator(Operator):
 
     Raises:
         InvalidRequestError: A value that is no template breaks a rule of the API.
-        ConfigurationError: *poll_interval*, *patience* or the connection's id is no such thing.
+        ConfigurationError: *poll_interval*, *patience* or the connection's id is no such thing; or another task is to
+            wait for this one (``>>``, ``chain``, its ``output``): it would wait for that one, and the run for both.
     """
 
     ui_color = "#e6def5"
@@ -126,6 +127,39 @@ class ActivitySmithFollowRunOperator(Operator):
         from activitysmith_integrations.airflow import literals
 
         literals.check_end(options)
+
+    def set_downstream(self, task_or_task_list: Any, edge_modifier: Any = None) -> None:
+        """Refuse a task that would wait for this one.
+
+        Args:
+            task_or_task_list: What would wait.
+            edge_modifier: Airflow's.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise self._no_task_can_wait()
+
+    def update_relative(self, other: Any, upstream: bool = True, edge_modifier: Any = None) -> None:
+        """Refuse a task that would wait for this one, where Airflow is told so from the other side.
+
+        Args:
+            other: The other task.
+            upstream: Whether this one waits for the other.
+            edge_modifier: Airflow's.
+
+        Raises:
+            ConfigurationError: The other would wait for this one.
+        """
+        if not upstream:
+            raise self._no_task_can_wait()
+
+    def _no_task_can_wait(self) -> core.ConfigurationError:
+        problem = (
+            "it follows its run to the end, so no task can wait for it. Set no task downstream of it; for one that "
+            f"waits for all others write [one for one in dag.tasks if one.task_id != {self.task_id!r}] >> watcher"
+        )
+        return core.ConfigurationError((self.task_id, problem))
 
     def execute(self, context: Context, deferrals: int = 0) -> dict[str, Any]:
         """Start the stream and follow the run.

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, Label, TaskGroup, chain, cross_downstream, task
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -21,7 +21,7 @@ from activitysmith_integrations.airflow.compat import AirflowFailException
 from activitysmith_integrations.airflow.follow_steps import seconds_to_wait
 from activitysmith_integrations.airflow.operators import ActivitySmithFollowRunOperator
 from activitysmith_integrations.airflow.triggers import FollowRunTrigger
-from activitysmith_integrations.core import RateLimitError
+from activitysmith_integrations.core import ConfigurationError, RateLimitError
 from activitysmith_integrations.core.runs.ending import EndResult
 
 try:
@@ -29,11 +29,20 @@ try:
 except ImportError:
     from airflow.exceptions import TaskDeferred
 
+try:
+    from airflow.serialization.serialized_objects import DagSerialization
+except ImportError:  # Airflow 3.1
+    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
+
 CONNECTION_VARIABLE = "AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT"
 
 BEGAN: dict[str, str | None] = {"a": "running", "b": None, "c": None, "follow": "running"}
 DONE: dict[str, str | None] = {"a": "success", "b": "success", "c": "success", "follow": "deferred"}
 FAILED: dict[str, str | None] = {"a": "success", "b": "failed", "c": "upstream_failed", "follow": "deferred"}
+
+
+@task
+def work(value: Any) -> None: ...
 
 
 def operator(**options: Any) -> ActivitySmithFollowRunOperator:
@@ -365,6 +374,70 @@ def test_default_args_that_are_meant_for_the_work_do_not_keep_it_from_its_run() 
     assert not follow.depends_on_past
     assert not follow.wait_for_downstream
     assert follow.trigger_rule == "all_done_setup_success"
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda follow, a, b: follow >> a,
+        lambda follow, a, b: follow >> [a, b],
+        lambda follow, a, b: a << follow,
+        lambda follow, a, b: a << [b, follow],
+        lambda follow, a, b: [b, follow] >> a,
+        lambda follow, a, b: follow.dag.tasks[:2] >> b,
+        lambda follow, a, b: [a, b] << follow,
+        lambda follow, a, b: chain(follow, a, b),
+        lambda follow, a, b: chain([a, follow], b),
+        lambda follow, a, b: chain([a, follow], [b, BaseOperator(task_id="c")]),
+        lambda follow, a, b: cross_downstream([a, follow], [b]),
+        lambda follow, a, b: follow.set_downstream(a),
+        lambda follow, a, b: a.set_upstream([b, follow]),
+        lambda follow, a, b: follow >> Label("then") >> a,
+        lambda follow, a, b: a << Label("then") << follow,
+        lambda follow, a, b: follow >> TaskGroup("group"),
+        lambda follow, a, b: follow.output >> a,
+        lambda follow, a, b: work(follow.output),
+    ],
+)
+def test_a_task_that_would_wait_for_the_operator_that_follows_its_run_is_refused_when_the_dag_is_parsed(
+    wait: Callable[[Any, Any, Any], Any],
+) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        follow = ActivitySmithFollowRunOperator(task_id="follow")
+        a, b = BaseOperator(task_id="a"), BaseOperator(task_id="b")
+        with pytest.raises(ConfigurationError, match=r"^follow: .*if one\.task_id != 'follow'"):
+            wait(follow, a, b)
+    assert [one.task_id for one in dag.tasks if "follow" in one.upstream_task_ids] == []
+    assert follow.downstream_task_ids == set()
+
+
+def test_between_a_setup_and_its_teardown_it_stays_free_of_both() -> None:
+    with DAG("nightly", schedule=None):
+        begin, done = BaseOperator(task_id="begin").as_setup(), BaseOperator(task_id="done").as_teardown()
+        with begin >> done:
+            follow = ActivitySmithFollowRunOperator(task_id="follow")
+            BaseOperator(task_id="a")
+    assert (follow.upstream_task_ids, follow.downstream_task_ids) == (set(), set())
+    assert (begin.downstream_task_ids, done.upstream_task_ids) == ({"a", "done"}, {"a", "begin"})
+
+
+def test_a_watcher_may_wait_for_all_others_and_the_operator_that_follows_the_run_may_wait_for_some() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        begin, done = BaseOperator(task_id="begin").as_setup(), BaseOperator(task_id="done").as_teardown()
+        with TaskGroup("group") as group:
+            follow = ActivitySmithFollowRunOperator(task_id="follow")
+            with begin >> done:
+                work.expand(value=[1, 2])
+        group >> BaseOperator(task_id="after")
+        BaseOperator(task_id="before") >> Label("then") >> follow
+        watcher = BaseOperator(task_id="watcher", trigger_rule="one_failed")
+        [one for one in dag.tasks if one not in (follow, watcher)] >> watcher
+    assert follow.upstream_task_ids == {"before"}
+    assert follow.downstream_task_ids == set()
+    assert watcher.upstream_task_ids == {"begin", "done", "group.work", "after", "before"}
+    known = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert known.get_task("group.follow").upstream_task_ids == {"before"}
+    assert known.get_task("after").upstream_task_ids == {"group.work"}
 
 
 def test_it_begins_before_the_tasks_that_it_shows_where_workers_are_few() -> None:
