@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # What is meant for the operator alone: these win over ``default_args``, which are meant for the DAG's work.
 _DEFAULTS: Mapping[str, Any] = {
+    "pool": "default_pool",
+    "pool_slots": 1,
     "priority_weight": 1000,
     "retries": 2,
     "retry_delay": timedelta(seconds=10),
@@ -70,9 +72,10 @@ class ActivitySmithFollowRunOperator(Operator):
         kwargs: As for every operator. What would keep it from its run is not heeded: ``execution_timeout``,
             ``depends_on_past``, ``wait_for_downstream`` and ``max_active_tis_per_dag``. What it is not given itself
             is not taken from ``default_args``: ``priority_weight`` is 1000, since the task needs its worker for a
-            second, and one that waits behind others shows its run late or not at all; ``retries`` is 2 and
-            ``retry_delay`` 10 s, for a worker that is lost. An end that was not delivered in time is not tried again:
-            that would keep the run from its end for another *patience*.
+            second, and one that waits behind others shows its run late or not at all; ``pool`` is the default one,
+            since a pool that counts deferred tasks may be filled by tasks that each wait for work without a slot;
+            ``retries`` is 2 and ``retry_delay`` 10 s, for a worker that is lost. An end that was not delivered in time
+            is not tried again: that would keep the run from its end for another *patience*.
 
     Returns:
         The service's answer to the end as plain JSON.

@@ -411,6 +411,8 @@ def test_default_args_that_are_meant_for_the_work_do_not_keep_it_from_its_run() 
         "wait_for_downstream": True,
         "max_active_tis_per_dag": 1,
         "trigger_rule": "all_success",
+        "pool": "tiny",
+        "pool_slots": 3,
         "retries": 0,
         "retry_delay": timedelta(hours=1),
         "retry_exponential_backoff": True,
@@ -418,6 +420,9 @@ def test_default_args_that_are_meant_for_the_work_do_not_keep_it_from_its_run() 
     with DAG("nightly", schedule=None, default_args=default_args):
         follow = ActivitySmithFollowRunOperator(task_id="follow")
         patient = ActivitySmithFollowRunOperator(task_id="patient", retries=5, retry_delay=timedelta(minutes=1))
+        apart = ActivitySmithFollowRunOperator(task_id="apart", pool="live_activities")
+    assert apart.pool == "live_activities"
+    assert (follow.pool, follow.pool_slots) == ("default_pool", 1)
     assert (follow.retries, follow.retry_delay) == (2, timedelta(seconds=10))
     assert not follow.retry_exponential_backoff
     assert (patient.retries, patient.retry_delay) == (5, timedelta(minutes=1))
