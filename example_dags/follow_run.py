@@ -12,7 +12,7 @@ from airflow.sdk import DAG, chain, task
 from activitysmith_integrations.airflow.operators import ActivitySmithFollowRunOperator
 
 with DAG("example_follow_run", schedule=None, params={"fail": False}, tags=["example"]):
-    ActivitySmithFollowRunOperator(task_id="follow_run", retries=2)
+    ActivitySmithFollowRunOperator(task_id="follow_run")
 
     @task
     def extract() -> None:

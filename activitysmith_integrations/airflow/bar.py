@@ -78,7 +78,7 @@ class Bar:
 
 
 def counted_tasks(tasks: Tasks, stream_key: str | None = None) -> Tasks:
-    """The tasks that are steps: all but those that end the stream, what comes after them, and what follows the run.
+    """The tasks that are steps: all but those that end the stream or follow the run, and what comes after them.
 
     Args:
         tasks: The tasks of the DAG.
@@ -86,9 +86,7 @@ def counted_tasks(tasks: Tasks, stream_key: str | None = None) -> Tasks:
     """
     excluded = set[str]()
     for task_id, task in tasks.items():
-        if task.role == "follows_run":
-            excluded.add(task_id)
-        elif ends_stream(task, stream_key):
+        if task.role == "follows_run" or ends_stream(task, stream_key):
             excluded |= {task_id, *below(tasks, task_id)}
     return {task_id: task for task_id, task in tasks.items() if task_id not in excluded}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from activitysmith_integrations import core
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
     from activitysmith_integrations.core.models.requests import ActionInput, AlertInput, MetadataInput, StateInput
     from activitysmith_integrations.core.runs.outcome import FailureForm, SuccessForm
 
-_PRIORITY = 1000
+# What is meant for the operator alone: these win over ``default_args``, which are meant for the DAG's work.
+_DEFAULTS: Mapping[str, Any] = {
+    "pool": "default_pool",
+    "pool_slots": 1,
+    "priority_weight": 1000,
+    "retries": 2,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": False,
+}
 _DAGS_TEST_SHOWS_NOTHING = (
     "`airflow dags test` and `dag.test()` run one task at a time, so this one follows nothing and shows nothing."
 )
@@ -40,10 +49,10 @@ _DAGS_TEST_SHOWS_NOTHING = (
 class ActivitySmithFollowRunOperator(Operator):
     """Shows the run that it is a part of, from its start to its end, durably.
 
-    One task without dependencies, anywhere in the DAG. It starts the stream, leaves its worker for the triggerer, looks
-    at the states of the run's other tasks every few seconds, shows how far they are as often as iOS allows, and ends
-    the stream once they are over. No callback is needed, a rate limit is waited out, and Airflow starts it again
-    elsewhere when a triggerer dies.
+    One task that no other waits for, anywhere in the DAG. It starts the stream, leaves its worker for the triggerer,
+    looks at the states of the run's other tasks every few seconds, shows how far they are as often as iOS allows, and
+    ends the stream once they are over. No callback is needed, a rate limit is waited out, and Airflow starts it again
+    elsewhere when a triggerer or a worker dies.
 
     It is a teardown that never fails a run, which ``fail_fast`` does not skip, and the run ends a few seconds after its
     last other task; longer only while the service cannot be reached for the end or refuses it for now (a rate limit, no
@@ -61,16 +70,20 @@ class ActivitySmithFollowRunOperator(Operator):
             triggerer, to find the connection.
         activitysmith_conn_id: The connection.
         kwargs: As for every operator. What would keep it from its run is not heeded: ``execution_timeout``,
-            ``depends_on_past``, ``wait_for_downstream`` and ``max_active_tis_per_dag``. ``priority_weight`` is 1000
-            where left out: the task needs its worker for a second, and one that waits behind others shows its run
-            late or not at all.
+            ``depends_on_past``, ``wait_for_downstream`` and ``max_active_tis_per_dag``. What it is not given itself
+            is not taken from ``default_args``: ``priority_weight`` is 1000, since the task needs its worker for a
+            second, and one that waits behind others shows its run late or not at all; ``pool`` is the default one,
+            since a pool that counts deferred tasks may be filled by tasks that each wait for work without a slot;
+            ``retries`` is 2 and ``retry_delay`` 10 s, for a worker that is lost. An end that was not delivered in time
+            is not tried again: that would keep the run from its end for another *patience*.
 
     Returns:
         The service's answer to the end as plain JSON.
 
     Raises:
         InvalidRequestError: A value that is no template breaks a rule of the API.
-        ConfigurationError: *poll_interval*, *patience* or the connection's id is no such thing.
+        ConfigurationError: *poll_interval*, *patience* or the connection's id is no such thing; or another task is to
+            wait for this one (``>>``, ``chain``, its ``output``): it would wait for that one, and the run for both.
     """
 
     ui_color = "#e6def5"
@@ -104,7 +117,7 @@ class ActivitySmithFollowRunOperator(Operator):
         activitysmith_conn_id: str = ActivitySmithHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**{"priority_weight": _PRIORITY, **kwargs})
+        super().__init__(**{**_DEFAULTS, **kwargs})
         for name, seconds in (("poll_interval", poll_interval), ("patience", patience)):
             check_seconds(name, seconds)
         if poll_interval == 0:
@@ -127,6 +140,39 @@ class ActivitySmithFollowRunOperator(Operator):
 
         literals.check_end(options)
 
+    def set_downstream(self, task_or_task_list: Any, edge_modifier: Any = None) -> None:
+        """Refuse a task that would wait for this one.
+
+        Args:
+            task_or_task_list: What would wait.
+            edge_modifier: Airflow's.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise self._no_task_can_wait()
+
+    def update_relative(self, other: Any, upstream: bool = True, edge_modifier: Any = None) -> None:
+        """Refuse a task that would wait for this one, where Airflow is told so from the other side.
+
+        Args:
+            other: The other task.
+            upstream: Whether this one waits for the other.
+            edge_modifier: Airflow's.
+
+        Raises:
+            ConfigurationError: The other would wait for this one.
+        """
+        if not upstream:
+            raise self._no_task_can_wait()
+
+    def _no_task_can_wait(self) -> core.ConfigurationError:
+        problem = (
+            "it follows its run to the end, so no task can wait for it. Set no task downstream of it; for one that "
+            f"waits for all others write [one for one in dag.tasks if one.task_id != {self.task_id!r}] >> watcher"
+        )
+        return core.ConfigurationError((self.task_id, problem))
+
     def execute(self, context: Context, deferrals: int = 0) -> dict[str, Any]:
         """Start the stream and follow the run.
 
@@ -139,10 +185,9 @@ class ActivitySmithFollowRunOperator(Operator):
             that waits for the others would wait for ever there.
 
         Raises:
-            AirflowFailException: The request, the key or the account has to change first.
-            ActivitySmithError: The stream was not ended.
+            AirflowFailException: The request, the key or the account has to change first, or the stream was not ended.
         """
-        from activitysmith_integrations.airflow.follow_steps import follow
+        from activitysmith_integrations.airflow.follow_steps import event_of, follow
         from activitysmith_integrations.airflow.follower import RunFollower
         from activitysmith_integrations.airflow.run import Run
         from activitysmith_integrations.core.runs.steps import take
@@ -160,13 +205,14 @@ class ActivitySmithFollowRunOperator(Operator):
                     return _perform(step, follower.run, client)
 
                 if not is_over:
-                    self._start(follower, run, perform)
+                    if run.states:  # else an earlier try may have ended the stream
+                        self._start(follower, run, perform)
                     if self.deferrable:
                         self._defer(follower)
                 result = take(follow(follower, self.poll_interval, self.patience, self.log), perform)
         except (core.InvalidRequestError, core.ConfigurationError) as error:
             raise AirflowFailException(str(error)) from error
-        return result.response(follower.run.stream_key, missing_ok=True).to_json()
+        return self.resume(context, event_of(follower.run.stream_key, result))
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None, deferrals: int = 1) -> dict[str, Any]:
         """Return what became of the end.
@@ -177,12 +223,12 @@ class ActivitySmithFollowRunOperator(Operator):
             deferrals: Not used.
 
         Raises:
-            RuntimeError: The stream was not ended; the message says why.
+            AirflowFailException: The stream was not ended; the message says why.
         """
         found = event or {}
         if found.get("answer") is not None:
             return dict(found["answer"])
-        raise RuntimeError(f"The Live Activity stream of the run was not ended: {found.get('error')}")
+        raise AirflowFailException(f"The Live Activity stream of the run was not ended: {found.get('error')}")
 
     def _followed(self, run: Run) -> FollowedRun:
         from activitysmith_integrations.airflow.follower import FollowedRun

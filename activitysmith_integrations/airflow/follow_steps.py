@@ -110,9 +110,12 @@ def follow(follower: RunFollower, poll_interval: float, patience: float, log: An
         log: Where lines go.
 
     Returns:
-        What became of the end.
+        What became of the end; its error says where it was not sent, since Airflow did not tell the states.
     """
-    states = yield from _show_until_over(follower, poll_interval, patience, log)
+    try:
+        states = yield from _show_until_over(follower, poll_interval, patience, log)
+    except ActivitySmithError as error:
+        return EndResult(error=error)
     # A timeout of the DAG ends the run first, and then what it skipped, the task that follows it included.
     result_of_run = _RESULTS.get((yield LookAtRun()))
     end = follower.end(states, result_of_run).after(was_never_shown=follower.was_never_shown(time.time()))
@@ -131,6 +134,19 @@ def follow(follower: RunFollower, poll_interval: float, patience: float, log: An
         if seconds is None:
             return result
         yield Wait(seconds)
+
+
+def event_of(stream_key: str, result: EndResult) -> dict[str, Any]:
+    """What the task is told: the answer that it returns, or the error that it raises.
+
+    Args:
+        stream_key: The stream.
+        result: What became of its end.
+    """
+    try:
+        return {"answer": result.response(stream_key, missing_ok=True).to_json(), "error": None}
+    except Exception as error:
+        return {"answer": None, "error": error_text(error)}
 
 
 def end_if_over(follower: RunFollower, seconds: float, log: Any) -> Steps[None]:
@@ -180,9 +196,9 @@ def _show_until_over(follower: RunFollower, poll_interval: float, patience: floa
                 silent_since = now
                 log.warning("Airflow does not tell the states of the run's tasks, and is asked again: %s", text)
             if now - silent_since >= patience:
-                raise RuntimeError(
+                raise ActivitySmithError(
                     f"Airflow has not told the states of the run's tasks for {patience:g} s, so the run is followed "
-                    f"no more, and its Live Activity stream {follower.run.stream_key!r} was not ended: {text}"
+                    f"no more: {text}"
                 ) from error
         else:
             silent_since = None

@@ -21,6 +21,7 @@ from activitysmith_integrations.airflow.task_states import (
     counted_states,
     failed_tasks,
     has_failed,
+    has_timed_out,
     split_key,
 )
 from activitysmith_integrations.core.errors import ActivitySmithError, RateLimitError
@@ -172,8 +173,8 @@ class RunFollower:
         tasks, is_fail_fast = self.run.tasks, self.run.is_fail_fast
         counted = counted_states(tasks, states)
         result: Result = marked or ("failed" if has_failed(tasks, counted, is_fail_fast=is_fail_fast) else "succeeded")
-        if marked == "failed" and not failed_tasks(tasks, counted):
-            result = "timed_out"  # a DAG's timeout skips what is unfinished, and fails no task
+        if marked == "failed" and has_timed_out(tasks, counted, is_fail_fast=is_fail_fast):
+            result = "timed_out"
         skips = is_fail_fast or result == "timed_out"
         counts = end_counts(tasks, self._bar, counted, result, skips_unfinished=skips)
         outcome = replace(self._outcome(result), **asdict(counts), ended_at=datetime.now(UTC))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from activitysmith_integrations.airflow.callbacks import Callback, own_end, say
 from activitysmith_integrations.airflow.outcomes import outcome_of
 from activitysmith_integrations.airflow.run import Run
-from activitysmith_integrations.airflow.task_states import failed_tasks
+from activitysmith_integrations.airflow.task_states import has_timed_out
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def end_if_over(
     from activitysmith_integrations.core.runs.log_lines import line_of_end
 
     ended = Run({**run.context, "reason": reason}, run.written_key)
-    if reason == "task_failure" and ended.states and not failed_tasks(ended.tasks, ended.states):
-        ended.context["reason"] = "timed_out"  # a DAG's timeout skips what is unfinished, and fails no task
+    is_known_failure = reason == "task_failure" and bool(ended.states)
+    if is_known_failure and has_timed_out(ended.tasks, ended.states, is_fail_fast=ended.is_fail_fast):
+        ended.context["reason"] = "timed_out"
     outcome = outcome_of(ended)
     if outcome is None:
         return

@@ -184,6 +184,21 @@ def has_failed(tasks: Tasks, states: States, *, is_fail_fast: bool = False) -> b
     return bool(_failed_deciders(tasks, _states_by_task(tasks, states)))
 
 
+def has_timed_out(tasks: Tasks, states: States, *, is_fail_fast: bool = False) -> bool:
+    """Whether a run that failed did so since its DAG's timeout skipped what was unfinished.
+
+    That is so where none of its tasks made it fail. A failure that a skipped task was there to handle did not; one that
+    kept a skipped task from running did.
+
+    Args:
+        tasks: The tasks that count.
+        states: The states of the run's task instances.
+        is_fail_fast: Whether the DAG skips what is unfinished once a task fails.
+    """
+    unfinished = {key: "none" if state == "skipped" else state for key, state in states.items()}
+    return not has_failed(tasks, unfinished, is_fail_fast=is_fail_fast)
+
+
 def cause_of_failure(tasks: Tasks, states: States) -> tuple[str, int] | None:
     """The task instance whose failure made the run fail, as its task's id and its index; None where there is none.
 

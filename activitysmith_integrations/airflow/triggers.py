@@ -54,7 +54,7 @@ class FollowRunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow the run to its end."""
-        from activitysmith_integrations.airflow.follow_steps import follow
+        from activitysmith_integrations.airflow.follow_steps import event_of, follow
         from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
         from activitysmith_integrations.core.runs.steps import async_take
 
@@ -75,7 +75,7 @@ class FollowRunTrigger(BaseTrigger):
                 # Airflow ended the run, or this triggerer is to stop and another one goes on.
                 await asyncio.shield(self._end_if_over(follower, perform))
                 raise
-        yield TriggerEvent(_event(follower.run.stream_key, result))  # type: ignore[no-untyped-call]
+        yield TriggerEvent(event_of(follower.run.stream_key, result))  # type: ignore[no-untyped-call]
 
     async def _connected(self, conn_id: str) -> AsyncActivitySmithClient:
         """The client; one bad answer of a secrets backend must not leave a stream that was started without its end."""
@@ -145,16 +145,6 @@ async def _arrived_though_cancelled(ending: asyncio.Task[EndResult]) -> EndResul
             return ending.result()
         ending.cancel()
         raise
-
-
-def _event(stream_key: str, result: EndResult) -> dict[str, Any]:
-    """What the task is told: the answer that it returns, or the error that it raises."""
-    from activitysmith_integrations.core.errors import error_text
-
-    try:
-        return {"answer": result.response(stream_key, missing_ok=True).to_json(), "error": None}
-    except Exception as error:
-        return {"answer": None, "error": error_text(error)}
 
 
 def states_of(run: FollowedRun) -> dict[str, str]:

@@ -13,9 +13,9 @@ def test_a_task_is_a_step_and_a_mapped_one_is_ten() -> None:
     assert (dict(bar.first_steps), bar.total) == ({"a": 0, "each": 1, "b": 11}, 12)
 
 
-def test_what_ends_the_stream_and_what_comes_after_it_is_no_step_and_neither_is_what_follows_the_run() -> None:
-    tasks = dag("a >> end >> after", "follow", end={"role": "ends_stream"}, follow={"role": "follows_run"})
-    assert list(counted_tasks(tasks)) == ["a"]
+@pytest.mark.parametrize("role", ["ends_stream", "follows_run"])
+def test_what_ends_the_stream_or_follows_the_run_and_what_comes_after_it_is_no_step(role: str) -> None:
+    assert list(counted_tasks(dag("a >> live >> after", "b", live={"role": role}))) == ["a", "b"]
 
 
 def test_all_steps_of_a_short_dag_are_segments() -> None:

@@ -167,6 +167,14 @@ def test_it_ends_with_what_happened(run: FollowedRun, states: dict[str, str], ma
     assert state["title"] == "Nightly"
 
 
+def test_a_timeout_that_skips_what_was_to_handle_a_failure_is_shown_as_one() -> None:
+    run = followed(dag("load >> clean_up >> report", clean_up={"trigger_rule": "all_done"}))
+    end = RunFollower(run).end({"load": "failed", "clean_up": "skipped", "report": "skipped"}, "failed")
+    assert end.result == "timed_out"
+    state = end.request.content_state.to_wire() if end.request.content_state else {}
+    assert "Timed out after 0 of 3 steps" in state["message"]
+
+
 def test_the_banner_of_a_failure_sounds_once_however_often_its_end_is_tried() -> None:
     """The run was never shown: its end starts the stream, and is then refused."""
     steps = follow_steps.follow(RunFollower(followed()), 5.0, 600.0, logging.getLogger("test"))

@@ -13,6 +13,7 @@ from activitysmith_integrations.airflow.task_states import (
     failed_tasks,
     goes_on,
     has_failed,
+    has_timed_out,
     in_order,
     label,
     split_key,
@@ -107,6 +108,26 @@ def test_where_what_is_unfinished_is_skipped_any_failure_decides() -> None:
     states = {"a": "success", "b": "failed", "c": "skipped"}
     assert not has_failed(dag("a >> b >> c"), states)
     assert has_failed(dag("a >> b >> c"), states, is_fail_fast=True)
+
+
+@pytest.mark.parametrize(
+    ("states", "is_fail_fast", "timed_out"),
+    [
+        ({"a": "success", "b": "skipped", "handle": "skipped", "c": "skipped"}, False, True),
+        # What was to handle the failure was skipped with the rest.
+        ({"a": "failed", "b": "upstream_failed", "handle": "skipped", "c": "skipped"}, False, True),
+        ({"a": "failed", "b": "upstream_failed", "handle": "skipped", "c": "skipped"}, True, False),
+        # Nothing was to handle it, whether Airflow came to say that the next one cannot run or not.
+        ({"a": "success", "b": "success", "handle": "success", "c": "failed"}, False, False),
+        ({"a": "success", "b": "success", "handle": "failed", "c": "skipped"}, False, False),
+        ({}, False, True),
+    ],
+)
+def test_a_run_that_failed_although_none_of_its_tasks_made_it_fail_timed_out(
+    states: States, is_fail_fast: bool, timed_out: bool
+) -> None:
+    tasks = dag("a >> b >> handle >> c", handle=ALL_DONE)
+    assert has_timed_out(tasks, states, is_fail_fast=is_fail_fast) is timed_out
 
 
 GROUP = {"is_mapped": True, "mapped_group": "g"}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, Label, TaskGroup, chain, cross_downstream, task
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -21,7 +21,7 @@ from activitysmith_integrations.airflow.compat import AirflowFailException
 from activitysmith_integrations.airflow.follow_steps import seconds_to_wait
 from activitysmith_integrations.airflow.operators import ActivitySmithFollowRunOperator
 from activitysmith_integrations.airflow.triggers import FollowRunTrigger
-from activitysmith_integrations.core import RateLimitError
+from activitysmith_integrations.core import ConfigurationError, RateLimitError
 from activitysmith_integrations.core.runs.ending import EndResult
 
 try:
@@ -29,11 +29,20 @@ try:
 except ImportError:
     from airflow.exceptions import TaskDeferred
 
+try:
+    from airflow.serialization.serialized_objects import DagSerialization
+except ImportError:  # Airflow 3.1
+    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
+
 CONNECTION_VARIABLE = "AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT"
 
 BEGAN: dict[str, str | None] = {"a": "running", "b": None, "c": None, "follow": "running"}
 DONE: dict[str, str | None] = {"a": "success", "b": "success", "c": "success", "follow": "deferred"}
 FAILED: dict[str, str | None] = {"a": "success", "b": "failed", "c": "upstream_failed", "follow": "deferred"}
+
+
+@task
+def work(value: Any) -> None: ...
 
 
 def operator(**options: Any) -> ActivitySmithFollowRunOperator:
@@ -146,7 +155,7 @@ def test_an_end_that_never_arrives_fails_the_task_which_fails_no_run(sandbox: Sa
     trigger = deferred(follow)
     sandbox.inject_fault(times=50, method="DELETE", drop=True)
     airflow_says(DONE)
-    with pytest.raises(RuntimeError, match="The Live Activity stream of the run was not ended: "):
+    with pytest.raises(AirflowFailException, match="The Live Activity stream of the run was not ended: "):
         follow.resume(context(follow, DONE), event_of(trigger))
     assert follow.is_teardown
     assert not follow.on_failure_fail_dagrun
@@ -287,7 +296,7 @@ def test_a_triggerer_that_never_gets_the_connection_fails_the_task_which_says_wh
     follow = operator(patience=0.2)
     trigger = deferred(follow)
     monkeypatch.delenv(CONNECTION_VARIABLE)
-    with pytest.raises(RuntimeError, match="the triggerer, which needs the connection 'activitysmith_default'"):
+    with pytest.raises(AirflowFailException, match="the triggerer, which needs the connection 'activitysmith_default'"):
         follow.resume(context(follow, DONE), event_of(trigger))
     assert logged().count("asks for it again") == 1
     assert [operation for _, _, operation in operations(sandbox)] == ["started"]
@@ -300,7 +309,7 @@ def test_a_failure_for_which_no_place_comes_free_fails_the_task_and_asks_once_a_
     sandbox.limit(max_concurrent=1)
     sandbox.start("other")
     follow = operator(deferrable=deferrable, patience=30)
-    with pytest.raises((RuntimeError, RateLimitError), match="Live Activities already"):
+    with pytest.raises(AirflowFailException, match="Live Activities already"):
         followed(follow, airflow_says, FAILED)
     assert operations(sandbox) == [("PUT", 429, None), ("DELETE", 404, None), ("PUT", 429, None)]
 
@@ -323,7 +332,7 @@ def test_an_airflow_that_says_nothing_is_told_once_and_does_not_hold_the_run_for
     sandbox: Sandbox, airflow_says: Any, logged: Callable[[], str], deferrable: bool, answer: Any
 ) -> None:
     follow = operator(deferrable=deferrable, patience=0.2)
-    with pytest.raises(RuntimeError, match=r"Airflow has not told the states of the run's tasks for 0\.2 s"):
+    with pytest.raises(AirflowFailException, match=r"not ended: Airflow has not told the states .* for 0\.2 s"):
         followed(follow, airflow_says, answer)
     assert logged().count("Airflow does not tell the states of the run's tasks") == 1
 
@@ -341,14 +350,58 @@ def test_ends_that_were_refused_together_do_not_come_back_together() -> None:
     assert waits == [1.0, 11.0, 1.0, 61.0, 1.0, 61.0]
 
 
-def test_an_end_without_a_success_fails_the_task(sandbox: Sandbox, airflow_says: Any) -> None:
-    follow = operator()
-    trigger = deferred(follow)
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_an_end_without_a_success_fails_the_task(sandbox: Sandbox, airflow_says: Any, deferrable: bool) -> None:
     body = {"success": False, "operation": "ended", "stream_key": STREAM, "timestamp": "2026-11-27T03:00:00Z"}
     sandbox.inject_fault(times=1, method="DELETE", body=body)
+    with pytest.raises(AirflowFailException, match="ActivitySmith answered without a success"):
+        followed(operator(deferrable=deferrable), airflow_says, DONE)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_an_end_that_somebody_must_act_on_is_not_tried_again(
+    sandbox: Sandbox, airflow_says: Any, deferrable: bool, status: int
+) -> None:
+    sandbox.inject_fault(times=1, method="DELETE", status=status)
+    with pytest.raises(AirflowFailException, match=str(status)):
+        followed(operator(deferrable=deferrable), airflow_says, DONE)
+    assert operations(sandbox) == [("PUT", 200, "started"), ("DELETE", status, None)]
+
+
+def test_it_is_tried_again_where_its_worker_is_lost(sandbox: Sandbox, airflow_says: Any) -> None:
+    follow = operator()
+    assert (follow.retries, follow.retry_delay) == (2, timedelta(seconds=10))
+    deferred(follow)
+    trigger = deferred(operator())
     airflow_says(DONE)
-    with pytest.raises(RuntimeError, match="ActivitySmith answered without a success"):
-        follow.resume(context(follow, DONE), event_of(trigger))
+    assert event_of(trigger)["answer"]["operation"] == "ended"
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "noop", "ended"]
+
+
+@pytest.mark.parametrize("states", [DONE, FAILED])
+def test_one_that_is_tried_again_after_its_end_starts_nothing(
+    sandbox: Sandbox, airflow_says: Any, states: dict[str, str | None]
+) -> None:
+    """Airflow may fail a task whose trigger was quick, before the task learns what the trigger did."""
+    trigger = deferred(operator())
+    airflow_says(states)
+    assert event_of(trigger)["answer"]["operation"] == "ended"
+    assert operator().execute(context(operator(), states))["operation"] == "ended"
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
+    assert sandbox.living() == []
+
+
+def test_one_that_is_tried_again_after_its_end_waits_for_the_states_before_it_starts_anything(
+    sandbox: Sandbox, airflow_says: Any
+) -> None:
+    trigger = deferred(operator())
+    airflow_says(DONE)
+    event_of(trigger)
+    with pytest.raises(TaskDeferred) as again:
+        operator().execute(context(operator(), {}))
+    assert event_of(FollowRunTrigger(**again.value.trigger.serialize()[1]))["answer"]["operation"] == "ended"
+    assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
 
 
 def test_default_args_that_are_meant_for_the_work_do_not_keep_it_from_its_run() -> None:
@@ -358,13 +411,89 @@ def test_default_args_that_are_meant_for_the_work_do_not_keep_it_from_its_run() 
         "wait_for_downstream": True,
         "max_active_tis_per_dag": 1,
         "trigger_rule": "all_success",
+        "pool": "tiny",
+        "pool_slots": 3,
+        "retries": 0,
+        "retry_delay": timedelta(hours=1),
+        "retry_exponential_backoff": True,
     }
     with DAG("nightly", schedule=None, default_args=default_args):
         follow = ActivitySmithFollowRunOperator(task_id="follow")
+        patient = ActivitySmithFollowRunOperator(task_id="patient", retries=5, retry_delay=timedelta(minutes=1))
+        apart = ActivitySmithFollowRunOperator(task_id="apart", pool="live_activities")
+    assert apart.pool == "live_activities"
+    assert (follow.pool, follow.pool_slots) == ("default_pool", 1)
+    assert (follow.retries, follow.retry_delay) == (2, timedelta(seconds=10))
+    assert not follow.retry_exponential_backoff
+    assert (patient.retries, patient.retry_delay) == (5, timedelta(minutes=1))
     assert (follow.execution_timeout, follow.max_active_tis_per_dag) == (None, None)
     assert not follow.depends_on_past
     assert not follow.wait_for_downstream
     assert follow.trigger_rule == "all_done_setup_success"
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda follow, a, b: follow >> a,
+        lambda follow, a, b: follow >> [a, b],
+        lambda follow, a, b: a << follow,
+        lambda follow, a, b: a << [b, follow],
+        lambda follow, a, b: [b, follow] >> a,
+        lambda follow, a, b: follow.dag.tasks[:2] >> b,
+        lambda follow, a, b: [a, b] << follow,
+        lambda follow, a, b: chain(follow, a, b),
+        lambda follow, a, b: chain([a, follow], b),
+        lambda follow, a, b: chain([a, follow], [b, BaseOperator(task_id="c")]),
+        lambda follow, a, b: cross_downstream([a, follow], [b]),
+        lambda follow, a, b: follow.set_downstream(a),
+        lambda follow, a, b: a.set_upstream([b, follow]),
+        lambda follow, a, b: follow >> Label("then") >> a,
+        lambda follow, a, b: a << Label("then") << follow,
+        lambda follow, a, b: follow >> TaskGroup("group"),
+        lambda follow, a, b: follow.output >> a,
+        lambda follow, a, b: work(follow.output),
+    ],
+)
+def test_a_task_that_would_wait_for_the_operator_that_follows_its_run_is_refused_when_the_dag_is_parsed(
+    wait: Callable[[Any, Any, Any], Any],
+) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        follow = ActivitySmithFollowRunOperator(task_id="follow")
+        a, b = BaseOperator(task_id="a"), BaseOperator(task_id="b")
+        with pytest.raises(ConfigurationError, match=r"^follow: .*if one\.task_id != 'follow'"):
+            wait(follow, a, b)
+    assert [one.task_id for one in dag.tasks if "follow" in one.upstream_task_ids] == []
+    assert follow.downstream_task_ids == set()
+
+
+def test_between_a_setup_and_its_teardown_it_stays_free_of_both() -> None:
+    with DAG("nightly", schedule=None):
+        begin, done = BaseOperator(task_id="begin").as_setup(), BaseOperator(task_id="done").as_teardown()
+        with begin >> done:
+            follow = ActivitySmithFollowRunOperator(task_id="follow")
+            BaseOperator(task_id="a")
+    assert (follow.upstream_task_ids, follow.downstream_task_ids) == (set(), set())
+    assert (begin.downstream_task_ids, done.upstream_task_ids) == ({"a", "done"}, {"a", "begin"})
+
+
+def test_a_watcher_may_wait_for_all_others_and_the_operator_that_follows_the_run_may_wait_for_some() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        begin, done = BaseOperator(task_id="begin").as_setup(), BaseOperator(task_id="done").as_teardown()
+        with TaskGroup("group") as group:
+            follow = ActivitySmithFollowRunOperator(task_id="follow")
+            with begin >> done:
+                work.expand(value=[1, 2])
+        group >> BaseOperator(task_id="after")
+        BaseOperator(task_id="before") >> Label("then") >> follow
+        watcher = BaseOperator(task_id="watcher", trigger_rule="one_failed")
+        [one for one in dag.tasks if one not in (follow, watcher)] >> watcher
+    assert follow.upstream_task_ids == {"before"}
+    assert follow.downstream_task_ids == set()
+    assert watcher.upstream_task_ids == {"begin", "done", "group.work", "after", "before"}
+    known = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert known.get_task("group.follow").upstream_task_ids == {"before"}
+    assert known.get_task("after").upstream_task_ids == {"group.work"}
 
 
 def test_it_begins_before_the_tasks_that_it_shows_where_workers_are_few() -> None:

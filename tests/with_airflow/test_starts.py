@@ -209,6 +209,17 @@ def test_a_late_start_of_a_run_that_timed_out_is_ended_as_such(sandbox: Sandbox)
     assert "after 0 of 3 steps" in state["message"]
 
 
+def test_a_late_start_of_a_run_whose_timeout_skipped_what_was_to_handle_a_failure_is_ended_as_timed_out(
+    sandbox: Sandbox,
+) -> None:
+    run = Run(tagged("extract", "check", "load"))
+    run.dag.get_task("load").trigger_rule = "all_done"
+    run.state = "failed"
+    run.states |= {"check": "failed", "load": "skipped"}
+    run.begin("extract")
+    assert sandbox.ends(STREAM)[0]["content_state"]["badge"]["title"] == "Timed out"
+
+
 def test_a_report_from_the_dag_processor_starts_nothing(sandbox: Sandbox) -> None:
     run = Run(tagged("extract", "check", "load", "publish"))
     run.dag.get_task("load").trigger_rule = "all_done"
