@@ -5,12 +5,13 @@ from activitysmith_integrations.airflow import needs_airflow
 with needs_airflow():
     try:
         from airflow.sdk.configuration import conf
-        from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+        from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
     except ImportError:
         from airflow.configuration import conf
         from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
             AirflowFailException,
             AirflowNotFoundException,
+            AirflowSkipException,
         )
 
-__all__ = ["AirflowFailException", "AirflowNotFoundException", "conf"]
+__all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSkipException", "conf"]

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow import templates
-from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.compat import AirflowFailException, AirflowSkipException
+from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
-from activitysmith_integrations.airflow.operator_base import (
-    NAMES,
-    TASKS_TEST_SHOWS_NOTHING,
-    Operator,
-    keeps_arguments,
-    options_of,
-)
+from activitysmith_integrations.airflow.operator_base import NAMES, Operator, keeps_arguments, options_of
+from activitysmith_integrations.core.errors import error_text
 from activitysmith_integrations.core.retry import check_seconds
 
 if TYPE_CHECKING:
@@ -186,6 +182,7 @@ class ActivitySmithFollowRunOperator(Operator):
 
         Raises:
             AirflowFailException: The request, the key or the account has to change first, or the stream was not ended.
+            AirflowSkipException: The same, in a DAG with ``fail_fast``.
         """
         from activitysmith_integrations.airflow.follow_steps import event_of, follow
         from activitysmith_integrations.airflow.follower import RunFollower
@@ -210,8 +207,10 @@ class ActivitySmithFollowRunOperator(Operator):
                     if self.deferrable:
                         self._defer(follower)
                 result = take(follow(follower, self.poll_interval, self.patience, self.log), perform)
-        except (core.InvalidRequestError, core.ConfigurationError) as error:
-            raise AirflowFailException(str(error)) from error
+        except Exception as error:
+            if _can_pass(error) and run.is_tried_again:
+                raise
+            raise self._failure(error_text(error)) from error
         return self.resume(context, event_of(follower.run.stream_key, result))
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None, deferrals: int = 1) -> dict[str, Any]:
@@ -224,11 +223,20 @@ class ActivitySmithFollowRunOperator(Operator):
 
         Raises:
             AirflowFailException: The stream was not ended; the message says why.
+            AirflowSkipException: The same, in a DAG with ``fail_fast``.
         """
         found = event or {}
         if found.get("answer") is not None:
             return dict(found["answer"])
-        raise AirflowFailException(f"The Live Activity stream of the run was not ended: {found.get('error')}")
+        raise self._failure(f"The Live Activity stream of the run was not ended: {found.get('error')}")
+
+    def _failure(self, text: str) -> Exception:
+        """What a try raises that is not repeated."""
+        if not getattr(self.dag, "fail_fast", False):
+            return AirflowFailException(text)
+        # Airflow would stop the work: it skips the rest of such a DAG where any task fails (3.1 to 3.3).
+        self.log.error(text)
+        return AirflowSkipException(text)
 
     def _followed(self, run: Run) -> FollowedRun:
         from activitysmith_integrations.airflow.follower import FollowedRun
@@ -262,7 +270,13 @@ class ActivitySmithFollowRunOperator(Operator):
 
         error = take(show(follower, run.states, self.log), perform)
         if isinstance(error, core.APIStatusError) and not error.retryable:
-            raise AirflowFailException(str(error)) from error
+            raise error
+
+
+def _can_pass(error: Exception) -> bool:
+    if isinstance(error, core.APIStatusError):
+        return error.retryable
+    return not isinstance(error, (core.InvalidRequestError, core.ConfigurationError))
 
 
 def _perform(step: Step, run: FollowedRun, client: ActivitySmithClient) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow import needs_airflow, templates
 from activitysmith_integrations.airflow.compat import AirflowFailException, conf
-from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING as TASKS_TEST_SHOWS_NOTHING
+from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 
 with needs_airflow():

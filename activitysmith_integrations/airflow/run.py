@@ -183,11 +183,15 @@ class Run:
         if state is None:
             # A task that was killed: the dag-processor runs its callback and does not say which. Airflow 3.1 and 3.2
             # call that of a failure for one that will be tried again, too.
-            will_retry = getattr(self.ti, "try_number", 0) <= (getattr(self.ti, "max_tries", None) or 0)
-            return None if will_retry else "failed"
+            return None if self.is_tried_again else "failed"
         result = _BY_STATE.get(state)
         is_timeout = type(self.context.get("exception")).__name__ == "AirflowTaskTimeout"
         return "timed_out" if result == "failed" and is_timeout else result
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether the task has retries left."""
+        return getattr(self.ti, "try_number", 0) <= (getattr(self.ti, "max_tries", None) or 0)
 
     @functools.cached_property
     def posted_states(self) -> dict[str, str]:

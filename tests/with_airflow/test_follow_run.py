@@ -17,7 +17,7 @@ from support.sandbox import KEY, Sandbox
 from with_airflow.runs import STREAM, operations
 
 from activitysmith_integrations.airflow import policy
-from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.compat import AirflowFailException, AirflowSkipException
 from activitysmith_integrations.airflow.follow_steps import seconds_to_wait
 from activitysmith_integrations.airflow.operators import ActivitySmithFollowRunOperator
 from activitysmith_integrations.airflow.triggers import FollowRunTrigger
@@ -45,16 +45,21 @@ FAILED: dict[str, str | None] = {"a": "success", "b": "failed", "c": "upstream_f
 def work(value: Any) -> None: ...
 
 
-def operator(**options: Any) -> ActivitySmithFollowRunOperator:
-    with DAG("nightly", schedule=None):
+def operator(*, fail_fast: bool = False, **options: Any) -> ActivitySmithFollowRunOperator:
+    with DAG("nightly", schedule=None, fail_fast=fail_fast):
         follow = ActivitySmithFollowRunOperator(task_id="follow", poll_interval=0.01, **options)
         chain(*[BaseOperator(task_id=name) for name in "abc"])
     return follow
 
 
-def context(follow: ActivitySmithFollowRunOperator, states: dict[str, str | None]) -> Any:
+def context(follow: ActivitySmithFollowRunOperator, states: dict[str, str | None], *, try_number: int = 1) -> Any:
     ti = SimpleNamespace(
-        task_id="follow", map_index=-1, state="running", get_task_states=lambda dag_id, run_ids: {"r1": states}
+        task_id="follow",
+        map_index=-1,
+        state="running",
+        try_number=try_number,
+        max_tries=follow.retries,
+        get_task_states=lambda dag_id, run_ids: {"r1": states},
     )
     dag_run = SimpleNamespace(dag_id="nightly", run_id="r1", start_date=datetime.now(UTC), end_date=None)
     return {"dag": follow.dag, "run_id": "r1", "dag_run": dag_run, "ti": ti, "task_instance": ti}
@@ -367,6 +372,37 @@ def test_an_end_that_somebody_must_act_on_is_not_tried_again(
     with pytest.raises(AirflowFailException, match=str(status)):
         followed(operator(deferrable=deferrable), airflow_says, DONE)
     assert operations(sandbox) == [("PUT", 200, "started"), ("DELETE", status, None)]
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_in_a_dag_with_fail_fast_it_is_skipped_where_it_would_fail_since_that_would_stop_the_work(
+    sandbox: Sandbox, airflow_says: Any, deferrable: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sandbox.inject_fault(times=1, method="DELETE", status=401)
+    with pytest.raises(AirflowSkipException, match="401"):
+        followed(operator(deferrable=deferrable, fail_fast=True), airflow_says, DONE)
+    assert "The Live Activity stream of the run was not ended: " in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_in_a_dag_with_fail_fast_a_start_that_somebody_must_act_on_stops_no_work(sandbox: Sandbox, status: int) -> None:
+    sandbox.inject_fault(times=1, status=status)
+    follow = operator(fail_fast=True)
+    with pytest.raises(AirflowSkipException, match=str(status)):
+        follow.execute(context(follow, BEGAN))
+
+
+def test_in_a_dag_with_fail_fast_only_its_last_try_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any) -> Any:
+        raise OSError("the secrets backend does not answer")
+
+    monkeypatch.setattr("airflow.sdk.BaseHook.get_connection", unreachable)
+    follow = operator(fail_fast=True)
+    for number in (1, 2):
+        with pytest.raises(OSError, match="the secrets backend"):
+            follow.execute(context(follow, BEGAN, try_number=number))
+    with pytest.raises(AirflowSkipException, match="the secrets backend"):
+        follow.execute(context(follow, BEGAN, try_number=3))
 
 
 def test_it_is_tried_again_where_its_worker_is_lost(sandbox: Sandbox, airflow_says: Any) -> None:
