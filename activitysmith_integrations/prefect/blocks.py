@@ -154,6 +154,9 @@ class ActivitySmithNotification(NotificationBlock):
     _documentation_url = _DOCUMENTATION_URL  # type: ignore[assignment]
     _description = "Ends an ActivitySmith Live Activity with an alert. The server needs the package installed."
 
+    # The credentials' own setting does not hold where they are validated within this block.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     credentials: ActivitySmithCredentials = Field(description="The ActivitySmith account.")
     stream_key: str = Field(
         title="Stream key",

@@ -282,3 +282,19 @@ def test_a_notification_that_fails_raises_what_prefect_expects_and_only_where_it
 def test_a_notification_takes_no_key_that_the_service_refuses(key: str, sandbox: Sandbox) -> None:
     with pytest.raises(ValidationError, match="stream_key"):
         ActivitySmithNotification(credentials=account(sandbox), stream_key=key)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"credentials": {"api_key": f"{KEY}\n"}, "stream_key": "nightly"},
+        {"credentials": {"api_key": KEY, "timeout": -1}, "stream_key": "nightly"},
+        {"credentials": KEY, "stream_key": "nightly"},
+        {"credentials": {"api_key": KEY}},
+        {"credentials": {"api_key": KEY}, "stream_key": "nightly etl"},
+    ],
+)
+def test_a_notification_that_cannot_be_used_shows_no_key(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ActivitySmithNotification.model_validate(fields)
+    assert KEY not in f"{caught.value} {caught.value!r}"
