@@ -136,7 +136,11 @@ def _end(
     run_id = run.id if isinstance(run, FlowRun) else run.flow_run_id
     is_elsewhere = outcome.result in _ENDS_ELSEWHERE
     is_first_of_run = settings.stream_key is not None and not is_elsewhere
-    if follower is None and isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
+    beside = None if follower else open_runs.find(run_id, key)
+    if beside:  # a task's hook, or a subflow's, ends what the flow's hooks keep moving
+        beside.stop_for_end(outcome, open_tasks=1)
+        run_id, is_first_of_run = beside.run_id, beside.has_shown_nothing
+    elif follower is None and isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
         outcome, has_begun = _as_known_to_api(outcome, run, settings.patience / 4)
         is_first_of_run = is_first_of_run or not has_begun
     return end_run(key, settings, outcome, run_id, follower, deadline, is_first_of_run=is_first_of_run)
