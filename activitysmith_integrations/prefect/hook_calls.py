@@ -96,9 +96,10 @@ async def end(settings: HookSettings, subject: Subject, run: FlowRun | TaskRun, 
 def _seconds_left(subject: Subject, run: FlowRun | TaskRun, outcome: RunOutcome) -> float | None:
     """How long a hook may keep a flow with a timeout; None where there is none.
 
-    Prefect's timeout goes on while these hooks run (3.6 to 3.9): a flow that is done would fail because of our waiting.
+    Prefect's timeout goes on while these hooks run (3.6 to 3.9): a flow that is done, or that has returned a failure,
+    would be taken for timed out because of our waiting, and all its hooks would run again.
     """
-    if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result != "succeeded":
+    if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result not in ("succeeded", "failed"):
         return None
     age = (datetime.now(UTC) - run.start_time).total_seconds() if run.start_time else math.inf
     return max(0.0, subject.timeout_seconds - age - _SECONDS_BEFORE_TIMEOUT)

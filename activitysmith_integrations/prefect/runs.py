@@ -261,16 +261,21 @@ def _failed_task(error: BaseException | None) -> str | None:
     if error is None:
         return None
     frames = _frames(error)
-    engine = (at for at, frame in enumerate(frames) if frame.f_globals.get("__name__") == _TASK_ENGINE)
+    engine = (at for at, frame in enumerate(frames) if _is_engines(frame))
     frames_of_tasks = frames[next(engine, len(frames)) :]
     if frames_of_tasks:
         # The engine raises a task's timeout itself; the task's own frames are in what it cut short (3.9).
         cut_short = [frame for cause in _causes(error) for frame in _frames(cause)]
         frames, frames_of_tasks = frames + cut_short, frames_of_tasks + cut_short
-    names = _task_names(frames)
-    # Two tasks made of one function cannot be told apart, so neither is named.
-    found = (names[frame.f_code] for frame in frames_of_tasks if len(names.get(frame.f_code, ())) == 1)
-    return next((name for (name,) in found), None)
+    # The engine's frames hold the very task that ran; others may hold the one that it was made of, with_options().
+    known = [_task_names(frame for frame in frames if _is_engines(frame)), _task_names(frames)]
+    # Two tasks made of one function that still cannot be told apart are not named.
+    found = (names.get(frame.f_code, set()) for frame in frames_of_tasks for names in known)
+    return next((name for names in found if len(names) == 1 for name in names), None)
+
+
+def _is_engines(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") == _TASK_ENGINE
 
 
 def _frames(error: BaseException) -> list[FrameType]:
