@@ -103,13 +103,22 @@ def hook_outcome(
 
 
 def _is_cancellation(data: object) -> bool:
-    """Whether somebody wanted what Prefect calls a crash (3.8): a Ctrl-C, in sync and in async code.
+    """Whether somebody wanted what Prefect calls a crash (3.6 to 3.9): a Ctrl-C, or a cancelled asyncio task.
 
-    A SIGTERM is a crash. It cancels async code, too, and is then the context of that (seen on 3.6 and 3.9).
+    Both cancel the flow's own asyncio task, in which Prefect calls these hooks. Without that, the cancellation came
+    from within, such as from an awaited future. A SIGTERM is a crash, and then the context of the cancellation.
     """
     if isinstance(data, asyncio.CancelledError):
-        return not isinstance(data.__context__, TerminationSignal)
+        return _is_task_cancelled() and not isinstance(data.__context__, TerminationSignal)
     return isinstance(data, KeyboardInterrupt)
+
+
+def _is_task_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
