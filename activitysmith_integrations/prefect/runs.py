@@ -149,7 +149,7 @@ def check_count(name: str, count: int, *, least: int) -> int:
     except TypeError:
         number = least - 1
     if number < least or isinstance(count, bool):
-        raise InvalidRequestError((name, f"must be a number of {least} or more, not {quoted(count)}"))
+        raise InvalidRequestError((name, f"must be a whole number of {least} or more, not {quoted(count)}"))
     return number
 
 
@@ -160,7 +160,7 @@ def check_total(total: int | None) -> int | None:
         total: What the user gave.
 
     Raises:
-        InvalidRequestError: It is no number of 1 or more.
+        InvalidRequestError: It is no whole number of 1 or more.
     """
     return None if total is None else check_count("total", total, least=1)
 

@@ -179,7 +179,7 @@ def stream_live_activity(
 ) -> core.StreamResponse:
     """Start a stream, or update it, as a step of a flow.
 
-    The step is retried twice, within little more than a minute, on faults that can pass; it fails where the service
+    The step is retried twice, within up to 160 seconds, on faults that can pass; it fails where the service
     asks to wait longer than 60 s. Wait for one that is submitted before the flow ends: a stream that is updated after
     its end starts anew. iOS allows few updates, 12 of a run of less than 24 minutes: ``live_activity_hooks`` keeps to
     that by itself.

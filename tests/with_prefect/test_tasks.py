@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from activitysmith_integrations.core import (
     ServerError,
     StreamResponse,
 )
+from activitysmith_integrations.core.retry import RetryPolicy
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
     aend_live_activity_stream,
@@ -652,9 +654,10 @@ def test_a_start_that_fails_for_now_is_retried_by_prefect(kind: str, sandbox: Sa
     ("said", "error", "named"),
     [
         ({"totl": 3}, InvalidRequestError, "did you mean total"),
-        ({"total": 0}, InvalidRequestError, "total: must be a number of 1 or more, not 0"),
-        ({"done": "two"}, InvalidRequestError, "done: must be a number of 0 or more, not 'two'"),
-        ({"done": -1}, InvalidRequestError, "done: must be a number of 0 or more, not -1"),
+        ({"total": 0}, InvalidRequestError, "total: must be a whole number of 1 or more, not 0"),
+        ({"total": 5.0}, InvalidRequestError, "total: must be a whole number of 1 or more, not 5.0"),
+        ({"done": "two"}, InvalidRequestError, "done: must be a whole number of 0 or more, not 'two'"),
+        ({"done": -1}, InvalidRequestError, "done: must be a whole number of 0 or more, not -1"),
         ({"title": 7}, InvalidRequestError, "title: must be a string, not 7"),
         ({"tags": "etl"}, InvalidRequestError, "tags: must be a list of strings, not 'etl'"),
         ({"channels": "ops"}, InvalidRequestError, "channels: must be a list .*; it is 'ops'"),
@@ -706,3 +709,17 @@ def test_runs_of_the_task_are_named_after_the_stream_and_log_what_came_of_it(
     nightly()
     assert names == ["stream other"]
     assert "Started Live Activity stream 'other'" in caplog.text
+
+
+def test_the_times_in_the_documentation_are_those_of_the_delays() -> None:
+    longest_call = RetryPolicy().max_elapsed
+
+    def seconds(step: Any) -> float:
+        delays = step.retry_delay_seconds
+        return float(sum(delays) + (len(delays) + 1) * longest_call)
+
+    text = (Path(__file__).parents[2] / "docs" / "prefect" / "tasks.md").read_text()
+    streaming, ending = seconds(stream_live_activity), seconds(end_live_activity_stream)
+    assert f"three times within up to {streaming:.0f} seconds" in text
+    assert f"seven times within up to {ending / 60:.0f} minutes" in text
+    assert f"up to {streaming:.0f} seconds" in (stream_live_activity.__doc__ or "")

@@ -145,7 +145,7 @@ class Progress:
         return {"type": kind, "title": self.title, **({"subtitle": subtitle} if subtitle else {})}
 
 
-_STEPS_RULE = "must be a list of names or a number of 1 or more, not {}"
+_STEPS_RULE = "must be a list of names or a whole number of 1 or more, not {}"
 
 
 def _check_count(steps: object) -> int:
