@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import operator
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,7 +23,8 @@ from prefect.exceptions import TerminationSignal
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
 from prefect.utilities.urls import url_for
 
-from activitysmith_integrations.core.errors import InvalidRequestError, quoted
+from activitysmith_integrations.core.counts import check_count
+from activitysmith_integrations.core.errors import message_of
 from activitysmith_integrations.core.keys import check_stream_key, stream_key
 
 if TYPE_CHECKING:  # a file that defines flows is imported without what only sending needs
@@ -98,7 +98,7 @@ def hook_outcome(
         ended_at=state.timestamp,
         url=run_url("flow-run" if isinstance(run, FlowRun) else "task-run", run.id),
         error_type=type(error).__name__ if error else None,
-        error_text=_text(error) if error else state.message,
+        error_text=message_of(error) if error else state.message,
     )
 
 
@@ -131,26 +131,6 @@ def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
     from activitysmith_integrations.core.runs.outcome import RunOutcome
 
     return RunOutcome(flow.name, "succeeded", run=run.name, label=run.name, engine=ENGINE, unit="task")
-
-
-def check_count(name: str, count: int, *, least: int) -> int:
-    """A number of steps, in any form that Python counts with.
-
-    Args:
-        name: What the user calls it.
-        count: What the user gave.
-        least: The smallest that makes sense.
-
-    Raises:
-        InvalidRequestError: It is no whole number, or a smaller one.
-    """
-    try:
-        number = operator.index(count)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(count, bool):
-        raise InvalidRequestError((name, f"must be a whole number of {least} or more, not {quoted(count)}"))
-    return number
 
 
 def check_total(total: int | None) -> int | None:
@@ -189,7 +169,7 @@ def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
         ended_at=datetime.now(UTC),
         url=run_url("flow-run", run.id) if run else None,
         error_type=type(error).__name__ if error else None,
-        error_text=_text(error) if error else None,
+        error_text=message_of(error) if error else None,
     )
 
 
@@ -228,14 +208,6 @@ def run_url(kind: str, run_id: UUID) -> str | None:
         run_id: The run's id.
     """
     return url_for(kind, obj_id=run_id)
-
-
-def _text(error: BaseException) -> str:
-    """What the exception says; nothing where it is one of the user's own that fails to say what it is."""
-    try:
-        return str(error)
-    except Exception:
-        return ""
 
 
 def _error_in(state: State[Any]) -> BaseException | None:
