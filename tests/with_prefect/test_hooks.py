@@ -549,6 +549,12 @@ def test_a_patience_that_is_none_is_refused_where_it_is_written(patience: Any) -
         end_live_activity_stream_hooks(patience=patience)
 
 
+def test_a_patience_that_is_no_number_is_told_the_least() -> None:
+    wrong: Any = "x"
+    with pytest.raises(core.ConfigurationError, match="patience: 'x' is not a number of seconds of 2 or more"):
+        end_live_activity_stream_hooks(patience=wrong)
+
+
 def test_work_that_asks_to_exit_is_heard_of_at_once() -> None:
     async def waiting() -> None:
         await within(60, partial(sys.exit, 3))
