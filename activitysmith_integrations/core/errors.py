@@ -229,12 +229,17 @@ def join_path(*members: str) -> str:
     return ".".join(member for member in members if member)
 
 
+def message_of(error: BaseException) -> str:
+    """What an error says; nothing where it is one of the user's own that fails to say what it is."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def error_text(error: BaseException) -> str:
     """An error on one line; ours in its own words, others with their class in front."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # an exception of the user's own, which may fail to say what it is
-        text = ""
+    text = " ".join(message_of(error).split())
     if isinstance(error, ActivitySmithError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

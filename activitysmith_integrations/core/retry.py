@@ -49,18 +49,19 @@ class RetryPolicy:
             raise ConfigurationError(("max_elapsed", "0 seconds leave no time for a single attempt"))
 
 
-def check_seconds(name: str, value: object) -> None:
+def check_seconds(name: str, value: object, *, told: str = "0") -> None:
     """Refuse what is not a number of seconds from 0 to a hundred years.
 
     Args:
         name: The argument's name, for the message.
         value: What was given for it.
+        told: The least that the message names, where another check asks for more.
 
     Raises:
         ConfigurationError: It is not such a number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LONGEST:
-        raise ConfigurationError((name, f"{quoted(value)} is not a number of seconds of 0 or more"))
+        raise ConfigurationError((name, f"{quoted(value)} is not a number of seconds of {told} or more"))
 
 
 DEFAULT_PATIENCE = 10.0
@@ -80,7 +81,7 @@ def check_patience(patience: object, *, at_most: float | None = None) -> float:
     Raises:
         ConfigurationError: It is no number of seconds of 2 or more, or more than that.
     """
-    check_seconds("patience", patience)
+    check_seconds("patience", patience, told="2")
     assert isinstance(patience, (int, float))  # noqa: S101 - checked just now
     if patience < 2:
         raise ConfigurationError(("patience", f"{patience!r} s leave no time for a call; give 2 or more"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -22,6 +23,12 @@ _DOCUMENTATION_URL = "https://activitysmith.com/docs"
 
 _RETRY = RetryPolicy()
 _CREDENTIALS_RULE = "must be an ActivitySmithCredentials block or its name, not {}"
+# Prefect's rule for the names of blocks (3.9). No API key keeps it: each has a "_" in it.
+_NAME = re.compile(r"[a-z0-9-]+")
+_NAME_RULE = (
+    "must be a block's name (lower-case letters, digits, dashes); "
+    "a key goes into a block, or into ACTIVITYSMITH_API_KEY"
+)
 
 
 class ActivitySmithCredentials(CredentialsBlock):
@@ -147,6 +154,9 @@ class ActivitySmithNotification(NotificationBlock):
     _documentation_url = _DOCUMENTATION_URL  # type: ignore[assignment]
     _description = "Ends an ActivitySmith Live Activity with an alert. The server needs the package installed."
 
+    # The credentials' own setting does not hold where they are validated within this block.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     credentials: ActivitySmithCredentials = Field(description="The ActivitySmith account.")
     stream_key: str = Field(
         title="Stream key",
@@ -211,14 +221,14 @@ async def resolve(credentials: ActivitySmithCredentials | str | None) -> Activit
             environment's.
 
     Raises:
-        ConfigurationError: None was given, and the environment names none that can be used; or it is something else.
+        ConfigurationError: None was given, and the environment names none that can be used; or it is something else,
+            such as a key, which the message does not quote.
         ValueError: Prefect's own, where there is no block of that name, or its values cannot be used.
     """
     if credentials is None:
         return from_environment()
     if isinstance(credentials, str):
-        slug = ActivitySmithCredentials.get_block_type_slug()
-        return await ActivitySmithCredentials.aload(credentials.removeprefix(f"{slug}/"))
+        return await ActivitySmithCredentials.aload(_checked_name(credentials))
     _check_block(credentials)
     return credentials
 
@@ -236,12 +246,22 @@ def name_or_block(credentials: ActivitySmithCredentials | str | None) -> Activit
         credentials: The block, its name, or None.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: It is something else, such as a key, which the message does not quote.
     """
-    if credentials is None or isinstance(credentials, str):
-        return credentials
+    if credentials is None:
+        return None
+    if isinstance(credentials, str):
+        return _checked_name(credentials)
     _check_block(credentials)
     return _saved_name(credentials) or credentials
+
+
+def _checked_name(given: str) -> str:
+    """A block's name without its type, if it can be one. What cannot may be a key, so no message quotes it."""
+    name = given.removeprefix(f"{ActivitySmithCredentials.get_block_type_slug()}/")
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(("credentials", _NAME_RULE))
+    return name
 
 
 def _check_block(given: object) -> None:

@@ -157,6 +157,20 @@ class Follower:
             self._thread.join(self._seconds_to_stop())
         return self._watch.counted(outcome, self.settings.total)
 
+    def stop_for_end(self, outcome: RunOutcome, *, open_tasks: int) -> RunOutcome:
+        """:meth:`stop` for whoever ends the stream while the run goes on: an update on its way may not come later.
+
+        Args:
+            outcome: See :meth:`stop`.
+            open_tasks: See :meth:`stop`.
+
+        Returns:
+            See :meth:`stop`.
+        """
+        counted = self.stop(outcome, open_tasks=open_tasks)
+        self.wait_for_update()
+        return counted
+
     def wait_for_update(self) -> None:
         """Wait for an update that is still on its way, 5 s at most."""
         if self._sender:

@@ -96,9 +96,10 @@ async def end(settings: HookSettings, subject: Subject, run: FlowRun | TaskRun, 
 def _seconds_left(subject: Subject, run: FlowRun | TaskRun, outcome: RunOutcome) -> float | None:
     """How long a hook may keep a flow with a timeout; None where there is none.
 
-    Prefect's timeout goes on while these hooks run (3.6 to 3.9): a flow that is done would fail because of our waiting.
+    Prefect's timeout goes on while these hooks run (3.6 to 3.9): a flow that is done, or that has returned a failure,
+    would be taken for timed out because of our waiting, and all its hooks would run again.
     """
-    if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result != "succeeded":
+    if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result not in ("succeeded", "failed"):
         return None
     age = (datetime.now(UTC) - run.start_time).total_seconds() if run.start_time else math.inf
     return max(0.0, subject.timeout_seconds - age - _SECONDS_BEFORE_TIMEOUT)
@@ -136,7 +137,11 @@ def _end(
     run_id = run.id if isinstance(run, FlowRun) else run.flow_run_id
     is_elsewhere = outcome.result in _ENDS_ELSEWHERE
     is_first_of_run = settings.stream_key is not None and not is_elsewhere
-    if follower is None and isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
+    beside = None if follower else open_runs.find(run_id, key)
+    if beside:  # a task's hook, or a subflow's, ends what the flow's hooks keep moving
+        beside.stop_for_end(outcome, open_tasks=1)
+        run_id, is_first_of_run = beside.run_id, beside.has_shown_nothing
+    elif follower is None and isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
         outcome, has_begun = _as_known_to_api(outcome, run, settings.patience / 4)
         is_first_of_run = is_first_of_run or not has_begun
     return end_run(key, settings, outcome, run_id, follower, deadline, is_first_of_run=is_first_of_run)

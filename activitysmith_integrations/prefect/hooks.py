@@ -174,7 +174,8 @@ def end_live_activity_stream_hook(
     """One hook, for a task's lists and for lists made by hand.
 
     It keeps to its patience, never raises, and logs one line to the run's page. Called for a state that is no end
-    of a run, such as within ``on_running``, it ends nothing.
+    of a run, such as within ``on_running``, it ends nothing. A stream that ``live_activity_hooks`` keep moving, of the
+    task's flow or of a subflow's parent, stands still once it is ended here.
 
     Args:
         stream_key: The stream; each run's own by default, made of the name of the flow (or task) that the hook is on

@@ -74,15 +74,15 @@ def take(run_id: UUID) -> Follower | None:
 
 
 def find(run_id: UUID | None, stream_key: str) -> Follower | None:
-    """The run, if hooks show it in this stream; None outside of a run.
+    """What hooks show in a stream: the run itself, else another one of this process, such as a subflow's parent.
 
     Args:
-        run_id: The run's id.
+        run_id: The run's id, None outside of a run.
         stream_key: The stream.
     """
     with _open.lock:
-        follower = _open.followers.get(run_id) if run_id else None
-    return follower if follower and follower.stream_key == stream_key else None
+        found = [follower for follower in _open.followers.values() if follower.stream_key == stream_key]
+    return next((follower for follower in found if follower.run_id == run_id), found[-1] if found else None)
 
 
 def leave(follower: Follower) -> None:

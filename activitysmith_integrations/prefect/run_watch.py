@@ -27,7 +27,7 @@ _TIME_FOR_HOOKS = timedelta(minutes=2)
 _SECONDS_UNCHANGED, _SECONDS_UNCHANGED_IF_UNFINISHED, _ANSWERS_UNCHANGED = 0.5, 2.0, 10
 _SECONDS_BETWEEN_LAST_LOOKS = (0.2, 0.8)
 
-_ADVICE = {
+_ADVICE: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "Set PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own, where it runs.",
     HTTPStatus.FORBIDDEN: "Give the key in PREFECT_API_KEY the right to read task runs.",
 }
@@ -108,7 +108,7 @@ def line_of_refusal(error: Exception, stream_key: str) -> str | None:
     status = error.response.status_code
     if not 400 <= status < 500 or status in _PASSING:
         return None
-    advice = next((advice for kind, advice in _ADVICE.items() if kind == status), "")
+    advice = _ADVICE.get(status, "")
     reason = f"{status} {error.response.reason_phrase}".rstrip()
     text = f"Live Activity stream {stream_key!r} cannot show how far the run is: Prefect's API refuses to tell"
     return f"{text} ({reason}). {advice}".rstrip()

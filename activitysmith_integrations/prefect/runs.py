@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import operator
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,7 +23,8 @@ from prefect.exceptions import TerminationSignal
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
 from prefect.utilities.urls import url_for
 
-from activitysmith_integrations.core.errors import InvalidRequestError, quoted
+from activitysmith_integrations.core.counts import check_count
+from activitysmith_integrations.core.errors import message_of
 from activitysmith_integrations.core.keys import check_stream_key, stream_key
 
 if TYPE_CHECKING:  # a file that defines flows is imported without what only sending needs
@@ -98,18 +98,27 @@ def hook_outcome(
         ended_at=state.timestamp,
         url=run_url("flow-run" if isinstance(run, FlowRun) else "task-run", run.id),
         error_type=type(error).__name__ if error else None,
-        error_text=_text(error) if error else state.message,
+        error_text=message_of(error) if error else state.message,
     )
 
 
 def _is_cancellation(data: object) -> bool:
-    """Whether somebody wanted what Prefect calls a crash (3.8): a Ctrl-C, in sync and in async code.
+    """Whether somebody wanted what Prefect calls a crash (3.6 to 3.9): a Ctrl-C, or a cancelled asyncio task.
 
-    A SIGTERM is a crash. It cancels async code, too, and is then the context of that (seen on 3.6 and 3.9).
+    Both cancel the flow's own asyncio task, in which Prefect calls these hooks. Without that, the cancellation came
+    from within, such as from an awaited future. A SIGTERM is a crash, and then the context of the cancellation.
     """
     if isinstance(data, asyncio.CancelledError):
-        return not isinstance(data.__context__, TerminationSignal)
+        return _is_task_cancelled() and not isinstance(data.__context__, TerminationSignal)
     return isinstance(data, KeyboardInterrupt)
+
+
+def _is_task_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
@@ -124,26 +133,6 @@ def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
     return RunOutcome(flow.name, "succeeded", run=run.name, label=run.name, engine=ENGINE, unit="task")
 
 
-def check_count(name: str, count: int, *, least: int) -> int:
-    """A number of steps, in any form that Python counts with.
-
-    Args:
-        name: What the user calls it.
-        count: What the user gave.
-        least: The smallest that makes sense.
-
-    Raises:
-        InvalidRequestError: It is no whole number, or a smaller one.
-    """
-    try:
-        number = operator.index(count)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(count, bool):
-        raise InvalidRequestError((name, f"must be a number of {least} or more, not {quoted(count)}"))
-    return number
-
-
 def check_total(total: int | None) -> int | None:
     """How many steps there are, None where that is not known.
 
@@ -151,7 +140,7 @@ def check_total(total: int | None) -> int | None:
         total: What the user gave.
 
     Raises:
-        InvalidRequestError: It is no number of 1 or more.
+        InvalidRequestError: It is no whole number of 1 or more.
     """
     return None if total is None else check_count("total", total, least=1)
 
@@ -180,7 +169,7 @@ def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
         ended_at=datetime.now(UTC),
         url=run_url("flow-run", run.id) if run else None,
         error_type=type(error).__name__ if error else None,
-        error_text=_text(error) if error else None,
+        error_text=message_of(error) if error else None,
     )
 
 
@@ -221,14 +210,6 @@ def run_url(kind: str, run_id: UUID) -> str | None:
     return url_for(kind, obj_id=run_id)
 
 
-def _text(error: BaseException) -> str:
-    """What the exception says; nothing where it is one of the user's own that fails to say what it is."""
-    try:
-        return str(error)
-    except Exception:
-        return ""
-
-
 def _error_in(state: State[Any]) -> BaseException | None:
     """The exception that a failed state holds in memory; results in storage are not fetched for it."""
     data = state.data.result if isinstance(state.data, ResultRecord) else state.data
@@ -261,16 +242,21 @@ def _failed_task(error: BaseException | None) -> str | None:
     if error is None:
         return None
     frames = _frames(error)
-    engine = (at for at, frame in enumerate(frames) if frame.f_globals.get("__name__") == _TASK_ENGINE)
+    engine = (at for at, frame in enumerate(frames) if _is_engines(frame))
     frames_of_tasks = frames[next(engine, len(frames)) :]
     if frames_of_tasks:
         # The engine raises a task's timeout itself; the task's own frames are in what it cut short (3.9).
         cut_short = [frame for cause in _causes(error) for frame in _frames(cause)]
         frames, frames_of_tasks = frames + cut_short, frames_of_tasks + cut_short
-    names = _task_names(frames)
-    # Two tasks made of one function cannot be told apart, so neither is named.
-    found = (names[frame.f_code] for frame in frames_of_tasks if len(names.get(frame.f_code, ())) == 1)
-    return next((name for (name,) in found), None)
+    # The engine's frames hold the very task that ran; others may hold the one that it was made of, with_options().
+    known = [_task_names(frame for frame in frames if _is_engines(frame)), _task_names(frames)]
+    # Two tasks made of one function that still cannot be told apart are not named.
+    found = (names.get(frame.f_code, set()) for frame in frames_of_tasks for names in known)
+    return next((name for names in found if len(names) == 1 for name in names), None)
+
+
+def _is_engines(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") == _TASK_ENGINE
 
 
 def _frames(error: BaseException) -> list[FrameType]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+from uuid import UUID
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -95,12 +96,14 @@ class _Plan:
     Args:
         key: The stream.
         end: The end.
+        run_id: The run whose stream it is, None outside of a run.
         is_first_of_run: See :func:`~activitysmith_integrations.prefect.ends.is_news`.
         is_unshown: Whether it is a success of a run that was never shown, which costs the account no request.
     """
 
     key: str
     end: End
+    run_id: UUID | None
     is_first_of_run: bool
     is_unshown: bool
 
@@ -108,7 +111,7 @@ class _Plan:
         """The end, which counts as this run's from now on."""
         from activitysmith_integrations.prefect import ends
 
-        is_news = ends.is_news(flow_run_id(), self.key, self.end.result, is_first_of_run=self.is_first_of_run)
+        is_news = ends.is_news(self.run_id, self.key, self.end.result, is_first_of_run=self.is_first_of_run)
         return self.end.of_unshown_run() if is_news else self.end
 
 
@@ -123,14 +126,17 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     if error is not None and not isinstance(error, BaseException):
         raise InvalidRequestError(("error", f"must be the exception that was caught, not {error!r}"))
     outcome = task_outcome(key, error)
-    follower = open_runs.find(flow_run_id(), key)
+    run_id = flow_run_id()
+    follower = open_runs.find(run_id, key)
     if follower:
-        outcome = follower.stop(outcome, open_tasks=int(task_run.id is not None))
-        follower.wait_for_update()
+        counted = follower.stop_for_end(outcome, open_tasks=int(task_run.id is not None))
+        # The counts of another run, such as a subflow's parent, are not this one's.
+        outcome = counted if follower.run_id == run_id else outcome
     end = build_end(outcome, options)
     return _Plan(
         key,
         end,
+        follower.run_id if follower else run_id,
         is_first_of_run=follower.has_shown_nothing if follower else stream_key is not None,
         is_unshown=follower is not None and follower.was_never_shown and not end.is_failure,
     )
@@ -145,19 +151,15 @@ def _unshown(key: str) -> core.EndStreamResponse:
     return missing_stream_response(key)
 
 
-def _ended(key: str, end: End, result: EndResult, missing_ok: bool) -> core.EndStreamResponse:
-    """The answer, logged.
-
-    Raises:
-        ActivitySmithError: The stream was not ended.
-    """
+def _ended(plan: _Plan, end: End, result: EndResult, missing_ok: bool) -> core.EndStreamResponse:
+    """The answer, logged; an :class:`ActivitySmithError` where the stream was not ended."""
     from activitysmith_integrations.core.runs.log_lines import line_of_end
     from activitysmith_integrations.prefect import ends
 
     if not result.may_have_arrived:
-        ends.take_back(flow_run_id(), key)
-    _logger().log(*line_of_end(key, end, result))
-    return result.response(key, missing_ok=missing_ok)
+        ends.take_back(plan.run_id, plan.key)
+    _logger().log(*line_of_end(plan.key, end, result))
+    return result.response(plan.key, missing_ok=missing_ok)
 
 
 def _streamed(key: str, request: core.StreamRequest, answer: core.StreamResponse) -> core.StreamResponse:
@@ -177,7 +179,7 @@ def stream_live_activity(
 ) -> core.StreamResponse:
     """Start a stream, or update it, as a step of a flow.
 
-    The step is retried twice, within little more than a minute, on faults that can pass; it fails where the service
+    The step is retried twice, within up to 160 seconds, on faults that can pass; it fails where the service
     asks to wait longer than 60 s. Wait for one that is submitted before the flow ends: a stream that is updated after
     its end starts anew. iOS allows few updates, 12 of a run of less than 24 minutes: ``live_activity_hooks`` keeps to
     that by itself.
@@ -238,8 +240,9 @@ def end_live_activity_stream(
 
     The step is retried on faults that can pass, after the wait that the service asks for. It fails on others, and where
     the service asks to wait longer than ten minutes. Neither its result nor its inputs are stored or cached. A stream
-    that ``live_activity_hooks`` keep moving stands still from then on. Call it, or submit it to threads: in another
-    process (a process pool, Dask, Ray) it cannot stop the hooks of the flow's, which would start the stream anew.
+    that ``live_activity_hooks`` keep moving, of this flow or of its parent, stands still from then on. Call it, or
+    submit it to threads: in another process (a process pool, Dask, Ray) it cannot stop the hooks of the flow's, which
+    would start the stream anew.
 
     Args:
         stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
@@ -272,7 +275,7 @@ def end_live_activity_stream(
         return _unshown(plan.key)
     with resolve_now(credentials).get_client() as client:
         end = plan.to_send()
-        return _ended(plan.key, end, end_stream(client, plan.key, end), missing_ok)
+        return _ended(plan, end, end_stream(client, plan.key, end), missing_ok)
 
 
 @_step("end stream", _END_DELAYS, _END_WAIT, waits_for_place=True)
@@ -293,4 +296,4 @@ async def aend_live_activity_stream(
     account = await resolve(credentials)
     async with account.get_async_client() as client:
         end = plan.to_send()
-        return _ended(plan.key, end, await async_end_stream(client, plan.key, end), missing_ok)
+        return _ended(plan, end, await async_end_stream(client, plan.key, end), missing_ok)

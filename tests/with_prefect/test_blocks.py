@@ -16,7 +16,18 @@ from pydantic import SecretStr, ValidationError
 from support.sandbox import KEY, Sandbox
 
 from activitysmith_integrations.core import ConfigurationError
-from activitysmith_integrations.prefect import ActivitySmithCredentials, ActivitySmithNotification
+from activitysmith_integrations.prefect import (
+    ActivitySmithCredentials,
+    ActivitySmithNotification,
+    aend_live_activity_stream,
+    astream_live_activity,
+    end_live_activity_stream,
+    end_live_activity_stream_automation,
+    end_live_activity_stream_hook,
+    end_live_activity_stream_hooks,
+    live_activity_hooks,
+    stream_live_activity,
+)
 from activitysmith_integrations.prefect.blocks import name_or_block, resolve
 
 
@@ -118,6 +129,53 @@ def test_a_saved_block_is_kept_by_its_name_and_others_as_they_are(sandbox: Sandb
     assert name_or_block("kept") == "kept"
     with pytest.raises(ConfigurationError, match="dict"):
         name_or_block({"api_key": KEY})  # type: ignore[arg-type]
+
+
+def _in_a_task(given: str) -> None:
+    @flow
+    def nightly() -> None:
+        end_live_activity_stream(credentials=given)
+
+    nightly()
+
+
+def _in_tasks_of_async_flow(given: str) -> None:
+    @flow
+    async def nightly() -> None:
+        await asyncio.gather(aend_live_activity_stream(credentials=given), astream_live_activity(credentials=given))
+
+    asyncio.run(nightly())
+
+
+def _in_an_automation(given: str) -> None:
+    @flow
+    def nightly() -> None: ...
+
+    nightly()
+    end_live_activity_stream_automation("nightly", "nightly", credentials=given)
+
+
+@pytest.mark.parametrize("given", [KEY, f"activitysmith-credentials/{KEY}", f" {KEY}\n", ""])
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda given: live_activity_hooks(credentials=given),
+        lambda given: end_live_activity_stream_hooks(credentials=given),
+        lambda given: end_live_activity_stream_hook(credentials=given),
+        lambda given: stream_live_activity.fn("nightly", credentials=given),
+        lambda given: asyncio.run(resolve(given)),
+        _in_a_task,
+        _in_tasks_of_async_flow,
+        _in_an_automation,
+    ],
+)
+def test_a_key_given_in_the_place_of_a_blocks_name_is_refused_where_it_is_written_and_shown_nowhere(
+    give: Callable[[str], None], given: str, sandbox: Sandbox, server: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigurationError, match="credentials: must be a block's name") as caught:
+        give(given)
+    assert KEY not in f"{caught.value!r}{caught.value}{caplog.text}"
+    assert sandbox.requests() == []
 
 
 def test_any_block_is_found_without_importing_the_package(sandbox: Sandbox, server: None) -> None:
@@ -224,3 +282,19 @@ def test_a_notification_that_fails_raises_what_prefect_expects_and_only_where_it
 def test_a_notification_takes_no_key_that_the_service_refuses(key: str, sandbox: Sandbox) -> None:
     with pytest.raises(ValidationError, match="stream_key"):
         ActivitySmithNotification(credentials=account(sandbox), stream_key=key)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"credentials": {"api_key": f"{KEY}\n"}, "stream_key": "nightly"},
+        {"credentials": {"api_key": KEY, "timeout": -1}, "stream_key": "nightly"},
+        {"credentials": KEY, "stream_key": "nightly"},
+        {"credentials": {"api_key": KEY}},
+        {"credentials": {"api_key": KEY}, "stream_key": "nightly etl"},
+    ],
+)
+def test_a_notification_that_cannot_be_used_shows_no_key(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ActivitySmithNotification.model_validate(fields)
+    assert KEY not in f"{caught.value} {caught.value!r}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -107,6 +108,16 @@ def cancelled_by(cause: BaseException | None) -> BaseException:
     return error
 
 
+async def in_a_cancelled_task(hook: Any, *arguments: object) -> None:
+    """As Prefect's engine does for an async flow whose asyncio task was cancelled, which a Ctrl-C does too."""
+    this = asyncio.current_task()
+    assert this is not None
+    this.cancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    await hook(*arguments)
+
+
 @pytest.mark.parametrize(
     ("error", "result"),
     [
@@ -119,8 +130,56 @@ def cancelled_by(cause: BaseException | None) -> BaseException:
 )
 def test_a_ctrl_c_is_a_cancellation_and_a_sigterm_a_crash(error: BaseException, result: str, sandbox: Sandbox) -> None:
     sandbox.start("nightly")
-    call(end_live_activity_stream_hook("nightly"), nightly, flow_run(), ended(Crashed(data=error)))
+    hook, state = end_live_activity_stream_hook("nightly"), ended(Crashed(data=error))
+    asyncio.run(in_a_cancelled_task(hook, nightly, flow_run(), state))
     assert sandbox.ends("nightly")[0]["metadata"]["result"] == result
+
+
+async def await_what_was_cancelled() -> None:
+    other = asyncio.get_running_loop().create_future()
+    other.cancel()
+    await other
+
+
+def of_async_flow() -> None:
+    asyncio.run(flow(name="nightly", **end_live_activity_stream_hooks("nightly"))(await_what_was_cancelled)())
+
+
+def of_sync_flow() -> None:
+    def work() -> None:
+        asyncio.run(await_what_was_cancelled())
+
+    flow(name="nightly", **end_live_activity_stream_hooks("nightly"))(work)()
+
+
+def from_outside() -> None:
+    async def cancel_it() -> None:
+        started = asyncio.Event()
+
+        @flow(name="nightly", **end_live_activity_stream_hooks("nightly"))
+        async def nightly() -> None:
+            started.set()
+            await asyncio.sleep(60)
+
+        running = asyncio.create_task(nightly())
+        await started.wait()
+        running.cancel()
+        await running
+
+    asyncio.run(cancel_it())
+
+
+@pytest.mark.parametrize(
+    ("run", "result"), [(of_async_flow, "crashed"), (of_sync_flow, "crashed"), (from_outside, "cancelled")]
+)
+def test_a_cancellation_that_nobody_asked_for_is_a_crash(
+    run: Callable[[], None], result: str, sandbox: Sandbox, server: None
+) -> None:
+    sandbox.start("nightly")
+    with pytest.raises(asyncio.CancelledError):
+        run()
+    (end,) = sandbox.ends("nightly")
+    assert (end["metadata"]["result"], "alert" in end) == (result, result == "crashed")
 
 
 def test_a_completion_of_any_name_is_a_success(sandbox: Sandbox) -> None:
@@ -488,6 +547,12 @@ def test_a_hook_repeats_itself_until_its_patience_is_over(sandbox: Sandbox) -> N
 def test_a_patience_that_is_none_is_refused_where_it_is_written(patience: Any) -> None:
     with pytest.raises(core.ConfigurationError, match="patience"):
         end_live_activity_stream_hooks(patience=patience)
+
+
+def test_a_patience_that_is_no_number_is_told_the_least() -> None:
+    wrong: Any = "x"
+    with pytest.raises(core.ConfigurationError, match="patience: 'x' is not a number of seconds of 2 or more"):
+        end_live_activity_stream_hooks(patience=wrong)
 
 
 def test_work_that_asks_to_exit_is_heard_of_at_once() -> None:

@@ -33,6 +33,8 @@ from activitysmith_integrations.core import InvalidRequestError, Metric, StatsSt
 from activitysmith_integrations.prefect import (
     aend_live_activity_stream,
     end_live_activity_stream,
+    end_live_activity_stream_hook,
+    end_live_activity_stream_hooks,
     live_activity_hooks,
 )
 
@@ -85,6 +87,14 @@ def shows(sandbox: Sandbox, key: str = "nightly", **members: Any) -> None:
         return bool(puts) and members.items() <= puts[-1].items()
 
     eventually(look, f"{key} to show {members}")
+
+
+def nothing_follows() -> None:
+    """Wait until no thread is left that would send an update."""
+    eventually(
+        lambda: "activitysmith-follower" not in {thread.name for thread in threading.enumerate()},
+        "the end of what follows the run",
+    )
 
 
 # What is shown
@@ -576,6 +586,72 @@ def test_a_failure_that_a_task_has_shown_sounds_once(sandbox: Sandbox) -> None:
 
     nightly(return_state=True)
     assert [request["operation"] for request in sandbox.story("nightly")] == ["started", "ended", "ended"]
+
+
+def test_a_tasks_hook_that_ends_the_flows_stream_is_the_last_that_sounds(sandbox: Sandbox) -> None:
+    @task(on_failure=[end_live_activity_stream_hook("nightly")])
+    def load() -> None:
+        raise FailedAtLastError
+
+    @flow(name="nightly", **live_activity_hooks("nightly", total=5))
+    def nightly() -> None:
+        shows(sandbox, current_step=0)
+        loading = load.submit()
+        loading.wait()
+        work()
+        nothing_follows()
+        loading.result()
+
+    nightly(return_state=True)
+    assert [request["operation"] for request in sandbox.story("nightly")] == ["started", "ended", "ended"]
+    assert sandbox.ends("nightly")[0]["content_state"]["title"] == "load"
+
+
+def end_in_a_task() -> None:
+    @flow
+    def child() -> None:
+        end_live_activity_stream("nightly", error=FailedAtLastError())
+
+    child()
+
+
+def end_in_hooks() -> None:
+    @flow(**end_live_activity_stream_hooks("nightly"))
+    def child() -> None:
+        raise FailedAtLastError
+
+    child(return_state=True)
+
+
+@pytest.mark.parametrize("end", [end_in_a_task, end_in_hooks])
+def test_a_subflow_that_ends_its_parents_stream_keeps_it_ended(end: Callable[[], None], sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks("nightly", total=5))
+    def nightly() -> None:
+        shows(sandbox, current_step=0)
+        end()
+        work()
+        nothing_follows()
+        raise FailedAtLastError
+
+    nightly(return_state=True)
+    assert [request["operation"] for request in sandbox.story("nightly")] == ["started", "ended", "ended"]
+
+
+def test_a_run_that_fails_after_its_subflow_ended_its_stream_as_a_success_is_shown(sandbox: Sandbox) -> None:
+    @flow
+    def child() -> None:
+        end_live_activity_stream("nightly")
+
+    @flow(name="nightly", **live_activity_hooks("nightly", total=5))
+    def nightly() -> None:
+        shows(sandbox, current_step=0)
+        child()
+        raise FailedAtLastError
+
+    nightly(return_state=True)
+    operations = [request["operation"] for request in sandbox.story("nightly")]
+    assert operations == ["started", "ended", "ended", "started", "ended"]
+    assert sandbox.ends("nightly")[-1]["metadata"]["result"] == "failed"
 
 
 def test_a_failure_of_a_run_without_a_place_is_shown_although_an_earlier_run_ended_the_stream(sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,10 @@ pytest.importorskip("prefect")
 
 from prefect import flow, task
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
+from prefect.states import Completed, Failed
 from pydantic import SecretStr
 from support.processes import eventually
 from support.sandbox import KEY, Sandbox
@@ -28,6 +30,7 @@ from activitysmith_integrations.core import (
     ServerError,
     StreamResponse,
 )
+from activitysmith_integrations.core.retry import RetryPolicy
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
     aend_live_activity_stream,
@@ -330,15 +333,55 @@ def test_hooks_name_the_task_that_a_flow_failed_in(sandbox: Sandbox) -> None:
     assert messages == ["load failed"] * 4 + ["Failed"]
 
 
-def test_tasks_that_share_one_function_are_not_mistaken_for_each_other(sandbox: Sandbox) -> None:
-    def work() -> None:
-        raise RuntimeError("it is full")
+@task
+def load_table() -> None:
+    raise RuntimeError("it is full")
+
+
+@task
+async def async_load_table() -> None:
+    raise RuntimeError("it is full")
+
+
+def test_a_failed_task_is_named_as_the_flow_named_it_with_options(sandbox: Sandbox) -> None:
+    hooks = end_live_activity_stream_hooks("nightly")
+
+    @flow(**hooks)
+    def calling() -> None:
+        load_table.with_options(name="orders")()
+
+    @flow(**hooks)
+    def submitting() -> None:
+        load_table.with_options(name="orders").submit().result()
+
+    @flow(**hooks)
+    async def awaiting() -> None:
+        await async_load_table.with_options(name="orders")()
+
+    @flow(**hooks)
+    def of_one_function() -> None:
+        customers, orders = task(name="customers")(load_table.fn), task(name="orders")(load_table.fn)
+        assert customers
+        orders()
+
+    messages = []
+    for failing in (calling, submitting, awaiting, of_one_function):
+        sandbox.start("nightly")
+        state: Any = failing(return_state=True)
+        state = asyncio.run(state) if asyncio.iscoroutine(state) else state
+        messages.append(sandbox.ends("nightly")[-1]["content_state"]["message"].split(" after")[0])
+    assert messages == ["orders failed"] * 4
+
+
+def test_tasks_that_share_one_function_and_fail_within_each_other_are_not_mistaken(sandbox: Sandbox) -> None:
+    def work(inner: Any = None) -> None:
+        if inner is None:
+            raise RuntimeError("it is full")
+        inner()
 
     @flow(**end_live_activity_stream_hooks("nightly"))
     def nightly() -> None:
-        first, second = task(name="first")(work), task(name="second")(work)
-        assert first
-        second()
+        task(name="first")(work)(task(name="second")(work))
 
     sandbox.start("nightly")
     assert nightly(return_state=True).is_failed()
@@ -386,18 +429,27 @@ def test_a_flow_that_takes_too_long_is_shown_as_timed_out(sandbox: Sandbox) -> N
 
 @pytest.mark.parametrize("hooks", [end_live_activity_stream_hooks, live_activity_hooks])
 @pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("returned", [Completed(), Failed()], ids=["Completed", "Failed"])
 def test_a_flow_that_is_done_in_time_does_not_time_out_because_the_service_is_slow(
-    is_async: bool, hooks: Any, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    returned: State[Any], is_async: bool, hooks: Any, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def work() -> None: ...
+    called_for: list[str] = []
 
-    async def async_work() -> None: ...
+    def tell(flow: Any, flow_run: Any, state: State[Any]) -> None:
+        called_for.append(state.name or "")
+
+    def work() -> State[Any]:
+        return returned
+
+    async def async_work() -> State[Any]:
+        return returned
 
     sandbox.inject_fault(times=99, delay=600)
-    nightly: Any = flow(name="nightly", timeout_seconds=3, **hooks(patience=4))(async_work if is_async else work)
+    lists = hooks(patience=4, hooks={"on_completion": [tell], "on_failure": [tell]})
+    nightly: Any = flow(name="nightly", timeout_seconds=3, **lists)(async_work if is_async else work)
     running = nightly(return_state=True)
     state = asyncio.run(running) if is_async else running
-    assert state.is_completed()
+    assert [state.name] == called_for == [returned.name]
     # The end goes on in the background, and says what became of it.
     eventually(lambda: "may not have been ended" in caplog.text, "the line about the end")
     ours = ("activitysmith-hook", "activitysmith-end", "activitysmith-updates", "activitysmith-follower")
@@ -602,9 +654,10 @@ def test_a_start_that_fails_for_now_is_retried_by_prefect(kind: str, sandbox: Sa
     ("said", "error", "named"),
     [
         ({"totl": 3}, InvalidRequestError, "did you mean total"),
-        ({"total": 0}, InvalidRequestError, "total: must be a number of 1 or more, not 0"),
-        ({"done": "two"}, InvalidRequestError, "done: must be a number of 0 or more, not 'two'"),
-        ({"done": -1}, InvalidRequestError, "done: must be a number of 0 or more, not -1"),
+        ({"total": 0}, InvalidRequestError, "total: must be a whole number of 1 or more, not 0"),
+        ({"total": 5.0}, InvalidRequestError, "total: must be a whole number of 1 or more, not 5.0"),
+        ({"done": "two"}, InvalidRequestError, "done: must be a whole number of 0 or more, not 'two'"),
+        ({"done": -1}, InvalidRequestError, "done: must be a whole number of 0 or more, not -1"),
         ({"title": 7}, InvalidRequestError, "title: must be a string, not 7"),
         ({"tags": "etl"}, InvalidRequestError, "tags: must be a list of strings, not 'etl'"),
         ({"channels": "ops"}, InvalidRequestError, "channels: must be a list .*; it is 'ops'"),
@@ -656,3 +709,17 @@ def test_runs_of_the_task_are_named_after_the_stream_and_log_what_came_of_it(
     nightly()
     assert names == ["stream other"]
     assert "Started Live Activity stream 'other'" in caplog.text
+
+
+def test_the_times_in_the_documentation_are_those_of_the_delays() -> None:
+    longest_call = RetryPolicy().max_elapsed
+
+    def seconds(step: Any) -> float:
+        delays = step.retry_delay_seconds
+        return float(sum(delays) + (len(delays) + 1) * longest_call)
+
+    text = (Path(__file__).parents[2] / "docs" / "prefect" / "tasks.md").read_text()
+    streaming, ending = seconds(stream_live_activity), seconds(end_live_activity_stream)
+    assert f"three times within up to {streaming:.0f} seconds" in text
+    assert f"seven times within up to {ending / 60:.0f} minutes" in text
+    assert f"up to {streaming:.0f} seconds" in (stream_live_activity.__doc__ or "")

@@ -15,6 +15,7 @@ from activitysmith_integrations.core.errors import (
     ConfigurationError,
     InvalidRequestError,
     error_text,
+    message_of,
     on_one_line,
     quoted,
 )
@@ -181,7 +182,7 @@ class Block(Generic[ClientT, SenderT]):
                 steps_done=None if progress.total is None else progress.done,
                 failed_step=progress.step,
                 error_type=type(error).__name__,
-                error_text=_text(error),
+                error_text=message_of(error) if error is not None else None,
             )
         return build_end_or_default(run, self._options)
 
@@ -203,10 +204,3 @@ def _result(error: BaseException | None) -> Result:
 def _text_of(value: object) -> str:
     """The characters of a string, which one of a subclass may format as something else; others as they print."""
     return plain_string(value) if isinstance(value, str) else str(value)
-
-
-def _text(error: BaseException | None) -> str | None:
-    try:
-        return str(error)
-    except Exception:  # an error that cannot say what it is
-        return None

@@ -1,10 +1,10 @@
 """How far a piece of work is, and the state that shows it. Pure."""
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, SupportsIndex
 
+from activitysmith_integrations.core.counts import whole_number
 from activitysmith_integrations.core.errors import InvalidRequestError, error_text, quoted
 from activitysmith_integrations.core.keys import plain_string
 from activitysmith_integrations.core.runs.picture import with_label
@@ -145,18 +145,15 @@ class Progress:
         return {"type": kind, "title": self.title, **({"subtitle": subtitle} if subtitle else {})}
 
 
-_STEPS_RULE = "must be a list of names or a number of 1 or more, not {}"
+_STEPS_RULE = "must be a list of names or a whole number of 1 or more, not {}"
 
 
 def _check_count(steps: object) -> int:
     """A number of steps, in any form that Python counts with, such as numpy's integers."""
-    try:
-        count = 0 if isinstance(steps, bool) else min(operator.index(steps), _MAX_COUNT)  # type: ignore[arg-type]
-    except Exception:  # no number, or an object of the user's own that fails to be one
-        count = 0
-    if count < 1:
+    count = whole_number(steps)
+    if count is None or count < 1:
         raise InvalidRequestError(("steps", _STEPS_RULE.format(quoted(steps))))
-    return count
+    return min(count, _MAX_COUNT)
 
 
 def without_type(state: Mapping[str, Any]) -> dict[str, Any]:

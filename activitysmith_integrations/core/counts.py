@@ -1,0 +1,32 @@
+"""Whole numbers, in any form that Python counts with, such as numpy's integers."""
+
+from __future__ import annotations
+
+import operator
+
+from activitysmith_integrations.core.errors import InvalidRequestError, quoted
+
+
+def whole_number(value: object) -> int | None:
+    """The number, None where it is none, or an object of the user's own that fails to be one."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except Exception:
+        return None
+
+
+def check_count(name: str, count: object, *, least: int) -> int:
+    """A number of steps.
+
+    Args:
+        name: What the user calls it.
+        count: What the user gave.
+        least: The smallest that makes sense.
+
+    Raises:
+        InvalidRequestError: It is no whole number, or a smaller one.
+    """
+    number = whole_number(count)
+    if number is None or number < least:
+        raise InvalidRequestError((name, f"must be a whole number of {least} or more, not {quoted(count)}"))
+    return number
