@@ -152,7 +152,11 @@ def _find_connection(conn_id: str) -> Connection:
 
     Raises:
         AirflowNotFoundException: There is none.
+        ConfigurationError: It is no id.
     """
+    from activitysmith_integrations.airflow.templates import check_conn_id
+
+    check_conn_id(conn_id)
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:

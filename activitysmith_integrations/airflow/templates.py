@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SYNONYMS = {"conn_id": "activitysmith_conn_id", "key": "stream_key"}
 """What people call some arguments of operators and notifiers."""
 
+_KEYS_BEGIN_WITH = "ask_"  # the API's rule
+
 _NUMBERS = frozenset(
     {
         "auto_dismiss_minutes",
@@ -127,8 +129,11 @@ def check_conn_id(conn_id: Any) -> None:
         conn_id: What was given for ``activitysmith_conn_id``.
 
     Raises:
-        ConfigurationError: It is neither a text nor a template.
+        ConfigurationError: It is neither a text nor a template, or an API key, which the message does not quote.
     """
+    if isinstance(conn_id, str) and conn_id.startswith(_KEYS_BEGIN_WITH):
+        advice = "is an API key. Put it into the password of a connection, and give that connection's id"
+        raise ConfigurationError(("activitysmith_conn_id", advice))
     if not is_template(conn_id) and not (isinstance(conn_id, str) and conn_id.strip()):
         raise ConfigurationError(("activitysmith_conn_id", f"{conn_id!r} is not the id of a connection"))
 

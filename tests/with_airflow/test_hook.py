@@ -184,6 +184,14 @@ def test_a_connection_test_says_that_a_field_is_wrong(monkeypatch: pytest.Monkey
     assert (passed, "password" in message) == (False, True)
 
 
+def test_a_key_in_the_place_of_a_connections_id_is_quoted_nowhere() -> None:
+    passed, message = ActivitySmithHook(KEY).test_connection()
+    assert (passed, "is an API key" in message, KEY in message) == (False, True, False)
+    with pytest.raises(ConfigurationError, match="is an API key") as raised:
+        ActivitySmithHook(KEY).get_conn()
+    assert KEY not in repr(raised.value)
+
+
 def test_an_unknown_stream_is_an_error_of_the_hook(sandbox: Sandbox) -> None:
     with pytest.raises(NotFoundError):
         ActivitySmithHook().end_stream("never-started")

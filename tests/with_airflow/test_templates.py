@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator
-from support.sandbox import Sandbox
+from support.sandbox import KEY as API_KEY, Sandbox
 from with_airflow.runs import Run
 
 from activitysmith_integrations.airflow import policy, templates
@@ -180,6 +180,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"title": ["x"]}, "title: must be a string"),
     ({"subtitle": 5, "tags": ["{{ run_id }}"]}, "subtitle: must be a string"),
     ({"activitysmith_conn_id": None}, "activitysmith_conn_id: None is not the id of a connection"),
+    (
+        {"activitysmith_conn_id": API_KEY},
+        "activitysmith_conn_id: is an API key. Put it into the password",
+    ),
     ({"alert": {"titel": "x"}}, r"alert.titel: is not a member; did you mean title"),
 ]
 
@@ -190,8 +194,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("options", "words"), REFUSED)
 def test_what_is_wrong_is_said_when_the_dag_is_parsed(kind: Any, options: dict[str, Any], words: str) -> None:
     named = {} if kind is end_activitysmith_stream else {"task_id": "end"}
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=words) as raised:
         kind(**named, **options)
+    assert API_KEY not in repr(raised.value)
 
 
 @pytest.mark.parametrize("kind", [ActivitySmithStreamOperator, ActivitySmithStreamNotifier])
