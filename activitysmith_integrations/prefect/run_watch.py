@@ -165,7 +165,9 @@ class RunWatch:
         since, before, asked_at = self._since, self.counts, time.monotonic()
         counts = count_tasks(api, self._run.id, since)
         self._answer_seconds = time.monotonic() - asked_at
-        failed = first_failed_task(api, self._run.id, since) if counts.failed and not self.failed else self.failed
+        failed = self.failed
+        if not failed and counts.failed > (before.failed if before else 0):
+            failed = first_failed_task(api, self._run.id, since)
         if since is not self._since:  # the flow began again meanwhile
             return False
         self.counts, self.failed = counts, failed

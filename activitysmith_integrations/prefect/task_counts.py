@@ -84,6 +84,8 @@ def count_tasks(api: SyncPrefectClient, run_id: UUID, since: datetime) -> TaskCo
 def first_failed_task(api: SyncPrefectClient, run_id: UUID, since: datetime) -> str | None:
     """The name of the failed task that began first, None where none failed.
 
+    One that crashed is not named: so do all tasks of a run that somebody cancels.
+
     Args:
         api: The client.
         run_id: The flow run.
@@ -92,7 +94,7 @@ def first_failed_task(api: SyncPrefectClient, run_id: UUID, since: datetime) -> 
     question = {
         "flow_runs": {"id": {"any_": [str(run_id)]}},
         "task_runs": {
-            "state": {"type": {"any_": [kind.value for kind in _FAILED]}},
+            "state": {"type": {"any_": [StateType.FAILED.value]}},
             "start_time": {"after_": since.isoformat()},
         },
         "sort": TaskRunSort.EXPECTED_START_TIME_ASC.value,

@@ -1,6 +1,7 @@
 """How a run is followed, and what becomes of it where no hook is called. The end of each process is the assertion."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -396,6 +397,25 @@ def test_the_failed_task_that_began_first_is_named_as_people_named_it(
         eventually(lambda: count_tasks(api, run_id, since).failed == failed, "the failed tasks")
         assert first_failed_task(api, run_id, since) == name
         assert count_tasks(api, run_id, datetime.now(UTC) + timedelta(hours=1)) == TaskCounts()
+
+
+@task
+def stopped() -> None:
+    raise SystemExit
+
+
+@flow
+def going_on_after_a_crash() -> None:
+    with contextlib.suppress(SystemExit):
+        stopped()
+
+
+def test_a_crashed_task_counts_as_failed_and_is_not_named_since_a_cancellation_crashes_tasks_too(server: None) -> None:
+    since = datetime.now(UTC) - timedelta(days=1)
+    run_id = going_on_after_a_crash(return_state=True).state_details.flow_run_id
+    with impatient_client() as api:
+        eventually(lambda: count_tasks(api, run_id, since).failed == 1, "the crashed task")
+        assert first_failed_task(api, run_id, since) is None
 
 
 def test_asking_leaves_the_retries_of_other_clients_alone(server: None) -> None:
