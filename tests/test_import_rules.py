@@ -26,6 +26,7 @@ RULES = {
     ".core.errors": set(),
     ".core.hosts": set(),
     ".core.text": set(),
+    ".core.counts": {".core.errors"},
     ".core.keys": {".core.errors"},
     ".core.retry": {".core.errors"},
     ".core.suggest": {".core.errors"},

@@ -74,7 +74,7 @@ class Airflow(Deployment):
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         }
         super().__init__("Airflow", programs, home, {**ours, **variables})
-        self._http = httpx.Client(base_url=f"{self.url}/api/v2", timeout=30)
+        self._http = httpx.Client(base_url=f"{self.url}/api/v2", timeout=120)
         self._writing = threading.Lock()
 
     def start(self) -> None:
@@ -83,7 +83,7 @@ class Airflow(Deployment):
         for component in ("api-server", "scheduler", "dag-processor", "triggerer"):
             self.start_component(component)
         eventually(self._healthy, "a healthy Airflow")
-        token = httpx.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+        token = httpx.get(f"{self.url}/auth/token", timeout=120).json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
     def start_component(self, component: str) -> None:
