@@ -387,16 +387,10 @@ def test_operators_and_notifiers_take_every_option_that_there_is() -> None:
 
 @pytest.mark.parametrize("kind", OPERATORS)
 def test_options_of_default_args_count_and_those_of_the_task_win(kind: Any) -> None:
-    default_args = {"stream_key": "from-default", "title": "Default", "tags": ["a"], "retries": 7, "deferrable": True}
+    default_args = {"stream_key": "from-default", "title": "Default", "tags": ["a"], "deferrable": True}
     with DAG("nightly", schedule=None, default_args=default_args):
         task = kind(task_id="one", title="Own")
-    assert (task.stream_key, task.title, task.tags, task.retries, task.deferrable) == (
-        "from-default",
-        "Own",
-        ["a"],
-        7,
-        True,
-    )
+    assert (task.stream_key, task.title, task.tags, task.deferrable) == ("from-default", "Own", ["a"], True)
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
