@@ -49,19 +49,19 @@ class RetryPolicy:
             raise ConfigurationError(("max_elapsed", "0 seconds leave no time for a single attempt"))
 
 
-def check_seconds(name: str, value: object, *, told: str = "0") -> None:
-    """Refuse what is not a number of seconds from 0 to a hundred years.
+def check_seconds(name: str, value: object, *, least: int = 0) -> None:
+    """Refuse what is not a number of seconds up to a hundred years.
 
     Args:
         name: The argument's name, for the message.
         value: What was given for it.
-        told: The least that the message names, where another check asks for more.
+        least: The fewest seconds that make sense.
 
     Raises:
         ConfigurationError: It is not such a number.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LONGEST:
-        raise ConfigurationError((name, f"{quoted(value)} is not a number of seconds of {told} or more"))
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= _LONGEST:
+        raise ConfigurationError((name, f"{quoted(value)} is not a number of seconds of {least} or more"))
 
 
 DEFAULT_PATIENCE = 10.0
@@ -81,10 +81,8 @@ def check_patience(patience: object, *, at_most: float | None = None) -> float:
     Raises:
         ConfigurationError: It is no number of seconds of 2 or more, or more than that.
     """
-    check_seconds("patience", patience, told="2")
+    check_seconds("patience", patience, least=2)
     assert isinstance(patience, (int, float))  # noqa: S101 - checked just now
-    if patience < 2:
-        raise ConfigurationError(("patience", f"{patience!r} s leave no time for a call; give 2 or more"))
     if at_most is not None and patience > at_most:
         raise ConfigurationError(("patience", f"{patience!r} s are more than the {at_most:g} s that there are"))
     return float(patience)

@@ -109,9 +109,9 @@ def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any], messag
 @pytest.mark.parametrize(
     ("patience", "fault"),
     [
-        (1.9, "leave no time for a call"),
+        (1.9, "1.9 is not a number of seconds of 2 or more"),
         (31, "are more than the 30 s that there are"),
-        ("10", "not a number of seconds"),
+        ("10", "'10' is not a number of seconds of 2 or more"),
     ],
 )
 def test_a_patience_that_makes_no_sense_is_refused(patience: object, fault: str) -> None:

@@ -67,8 +67,8 @@ class Airflow(Deployment):
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             # Who waits 5 s for sqlite's lock, its default, dies on a busy machine.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _sqlalchemy(database) or f"sqlite:///{home}/airflow.db?timeout=60",
-            # The api-server of Airflow 3.3 looks up tokens in its event loop. Where tasks that begin together have taken
-            # all 15 connections, it stands still for half a minute, since only the loop could give one back.
+            # Airflow 3.3's api-server looks up tokens in its event loop. Where tasks that begin together have taken all
+            # 15 connections, it stands still for half a minute, since only the loop could give one back.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "40",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
