@@ -146,17 +146,16 @@ class ActivitySmithEndStreamNotifier(Callback):
         except Exception as error:
             say(self, (logging.ERROR, f"{stream_in_words(self)} was not ended: {error_text(error)}"))
             return None
-        end, failed_start = end_for(self, run, outcome), self._failed_start(run)
-        is_second = run.is_ended_by_task
-        if self._is_of_another_run(run):
-            end, is_second = end.of_unshown_run(), False
+        end, failed_start, is_news = end_for(self, run, outcome), self._failed_start(run), self._is_news(run)
+        if is_news:
+            end = end.of_unshown_run()
         if failed_start is not None and not failed_start.may_run and not end.is_failure:
             from activitysmith_integrations.core.runs.log_lines import line_of_unshown_end
 
             say(self, line_of_unshown_end(target.stream_key))
             return None
         may_come = failed_start is not None and failed_start.may_run and failed_start.is_recent(time.time())
-        return _Ending(target, end, start_may_come=may_come, is_second=is_second)
+        return _Ending(target, end, start_may_come=may_come, is_second=run.is_ended_by_task and not is_news)
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         if run.is_temporary:
@@ -173,11 +172,10 @@ class ActivitySmithEndStreamNotifier(Callback):
             return False
         return callbacks.own_end(run.dag, "failure") is not None and callbacks.is_shown(run.dag) and run.goes_on
 
-    def _is_of_another_run(self, run: Run) -> bool:
-        """Whether a stream that has ended was ended by something else than this failure.
+    def _is_news(self, run: Run) -> bool:
+        """Whether a stream that has ended does not show this failure, since it was ended before.
 
-        That is an earlier run, this one before it was cleared, or a task of it that ends the stream and ran before
-        anything failed.
+        By an earlier run, by this one before it was cleared, or by a task of it that ran before anything failed.
         """
         if run.is_deadline or run.result == "succeeded":
             return False
@@ -185,13 +183,13 @@ class ActivitySmithEndStreamNotifier(Callback):
             # Tasks may share a callback and its key; a templated one is taken for the task's own.
             is_own = self.stream_key is not None and (templates.is_template(self.stream_key) or run.is_only_failure)
             return is_own and not run.is_ended_by_task
-        is_shown_by_task = callbacks.task_ends(run.dag, self.stream_key)
-        if run.is_ended_by_task and not run.has_failed and not run.may_show_handled_failure:
-            # Where that task succeeded, callbacks of those after it found an ended stream and left it to this one.
-            return bool(run.posted_states) and ("success" in run.ending_states or not is_shown_by_task)
-        if run.is_ended_by_task and not (run.ending_states and run.ending_states <= {"skipped", "upstream_failed"}):
+        is_shown_by_callback = callbacks.task_ends(run.dag, self.stream_key)
+        if not run.is_ended_by_task or run.is_end_skipped:
+            return (self.stream_key is not None or run.clear_number > 0) and not is_shown_by_callback
+        if run.has_failed or run.may_show_handled_failure or not run.posted_states:
             return False
-        return (self.stream_key is not None or run.clear_number > 0) and not is_shown_by_task
+        # Where the task that ends it succeeded, callbacks of later tasks found an ended stream and left it to this one.
+        return "success" in run.ending_states or not is_shown_by_callback
 
     def _failed_start(self, run: Run) -> FailedStart | None:
         from activitysmith_integrations.airflow.run_memory import RunMemory

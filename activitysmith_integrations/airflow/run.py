@@ -113,6 +113,11 @@ class Run:
         return {state for key, state in states if split_key(key, self._ending_tasks)[0] in self._ending_tasks}
 
     @property
+    def is_end_skipped(self) -> bool:
+        """Whether such tasks were all skipped."""
+        return bool(self.ending_states) and self.ending_states <= {"skipped", "upstream_failed"}
+
+    @property
     def may_show_handled_failure(self) -> bool:
         """Whether one of its steps failed, which such a task may have shown although a later step handled it."""
         if not task_states.failed_tasks(self.tasks, self.states):
