@@ -161,9 +161,8 @@ class ProgressReporter(Callback):
 
         key = report.target.stream_key
         failed = memory.failed_start()
-        is_early = failed is not None and failed.is_recent(time.time())
         needs_start = report.run.is_beginning or (failed is not None and not failed.may_run)
-        if needs_start and (is_early or not report.run.is_on_worker):
+        if needs_start and (_is_recent(failed) or not report.run.is_on_worker):
             text = f"Live Activity stream {key!r} is not shown: its start failed, and is tried again once a minute."
             say(self, (logging.INFO, text))
             return
@@ -174,8 +173,10 @@ class ProgressReporter(Callback):
                         self._deliver(client, report, report.update, repeats=False)
                         return
                     except core.BadRequestError as error:
-                        # Nothing runs: the start was lost, or never sent, or the stream has ended.
-                        if is_early or not report.run.is_on_worker or is_over(report.run):
+                        # Nothing runs: the start was lost, or never sent, or the stream has ended. Of two starts on
+                        # their way, the end would take the first for the last; so another report's is looked for.
+                        failed = memory.failed_start()
+                        if _is_recent(failed) or not report.run.is_on_worker or is_over(report.run):
                             self._say_failure(key, "updated", error)
                             return
                 self._start(client, report, memory, failed)
@@ -227,3 +228,7 @@ class ProgressReporter(Callback):
         from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
 
         say(self, line_of_failed_update(stream_key, what, error))
+
+
+def _is_recent(failed: FailedStart | None) -> bool:
+    return failed is not None and failed.is_recent(time.time())

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from airflow.sdk import DAG, BaseHook, chain, task, task_group
 from airflow.sdk.bases.operator import BaseOperator
+from support.processes import eventually
 from support.sandbox import Sandbox
 from with_airflow.runs import CONNECTION, STREAM, Run, operations
 
@@ -20,6 +22,8 @@ from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
 from activitysmith_integrations.airflow.reporter import ProgressReporter
+from activitysmith_integrations.airflow.run import Run as RunOfCallback
+from activitysmith_integrations.airflow.run_memory import FailedStart, RunMemory
 
 try:
     from airflow.providers.standard.operators.empty import EmptyOperator
@@ -492,6 +496,21 @@ def test_a_killed_task_is_counted_where_the_dag_processor_answers_less(sandbox: 
 
     run.end("each", 9, state="failed", get_ti_count=refuses)
     assert subtitles(sandbox)[-1] == "each failed"
+
+
+@pytest.mark.usefixtures("supervisor")
+def test_a_report_that_finds_nothing_running_starts_nothing_while_the_start_of_another_may_come(
+    sandbox: Sandbox,
+) -> None:
+    run = Run(chained("extract", "load"))  # the start of its first task was lost
+    sandbox.inject_fault(times=1, method="PUT", late=1)
+    report = threading.Thread(target=run.end, args=("extract",))
+    report.start()
+    eventually(lambda: not sum(fault["times"] for fault in sandbox.faults()), "the update to reach the service")
+    of_another = RunOfCallback(run.context("extract", -1, "success"))
+    RunMemory(of_another).remember_start(FailedStart(time.time(), may_run=True))
+    report.join()
+    assert operations(sandbox) == [("PUT", 400, None)]
 
 
 def test_an_update_for_which_airflow_leaves_no_time_is_given_up_and_a_start_is_not(
