@@ -11,7 +11,7 @@ import psutil
 from clusters import PIPELINES, WORKERS, CeleryAirflow, WorkedPrefect
 from proofs import say
 from support.databases import PostgreSQL, Redis
-from support.processes import eventually
+from support.processes import Deployment, eventually
 
 from activitysmith_integrations.core import stream_key
 
@@ -20,11 +20,27 @@ _DOWN = 2.0
 _FLOW = "prefect.engine"
 
 
-class Supervised(ABC):
+class Supervised(Deployment, ABC):
     """An engine whose servers are started again when they end, as an init system does it."""
 
     pipelines: ClassVar[Mapping[str, bool]]
     """Its pipelines, and whether their runs are shown."""
+
+    def check(self) -> bool:
+        """Start again what has ended."""
+        for label in [label for label, process in self._servers.items() if process.poll() is not None]:
+            say(f"{label} ended by itself")
+            self.start_component(label)
+        return True
+
+    @abstractmethod
+    def start_component(self, component: str) -> None:
+        """Start one of its servers."""
+
+    def _kill_and_start(self, label: str) -> None:
+        self.kill(label)
+        time.sleep(_DOWN)
+        self.start_component(label)
 
     @abstractmethod
     def faults(self) -> Mapping[str, Callable[[], None]]:
@@ -37,8 +53,6 @@ class Supervised(ABC):
     @abstractmethod
     def failures(self, pipeline: str) -> dict[str, bool | None]:
         """Whether each of a pipeline's runs has failed, by id; None where it is not over."""
-
-    home: Path
 
     @abstractmethod
     def log(self) -> str:
@@ -85,13 +99,6 @@ class ChaosAirflow(CeleryAirflow, Supervised):
         for dag in self.pipelines:
             eventually(lambda: self.knows(dag), f"the DAG {dag}")  # noqa: B023 - it is called at once
 
-    def check(self) -> bool:
-        """Start again what has ended."""
-        for label in [label for label, process in self._servers.items() if process.poll() is not None]:
-            say(f"{label} ended by itself")
-            self.start_component(label)
-        return True
-
     def faults(self) -> Mapping[str, Callable[[], None]]:
         """A process of each kind, and the database."""
         servers = ("scheduler", "dag-processor", "api-server", "triggerer", "worker-0")
@@ -101,11 +108,6 @@ class ChaosAirflow(CeleryAirflow, Supervised):
             **{f"{label} killed": lambda label=label: self._kill_and_start(label) for label in servers},  # type: ignore[misc]
             "database restarted": self._postgres.restart,
         }
-
-    def _kill_and_start(self, label: str) -> None:
-        self.kill(label)
-        time.sleep(_DOWN)
-        self.start_component(label)
 
     def _kill_tasks(self, generation: int) -> None:
         """Kill three tasks: their own processes, or the processes that watch over them."""
@@ -143,13 +145,6 @@ class ChaosPrefect(WorkedPrefect, Supervised):
         super().__init__(home, PIPELINES / "chaos_flows.py", variables, postgres, programs)
         self._postgres = postgres
 
-    def check(self) -> bool:
-        """Start again what has ended."""
-        for label in [label for label, process in self._servers.items() if process.poll() is not None]:
-            say(f"{label} ended by itself")
-            self.start_component(label)
-        return True
-
     def faults(self) -> Mapping[str, Callable[[], None]]:
         """A process of each kind, and the database."""
         return {
@@ -158,11 +153,6 @@ class ChaosPrefect(WorkedPrefect, Supervised):
             "server killed": lambda: self._kill_and_start("server"),
             "database restarted": self._postgres.restart,
         }
-
-    def _kill_and_start(self, label: str) -> None:
-        self.kill(label)
-        time.sleep(_DOWN)
-        self.start_component(label)
 
     def _kill_flows(self) -> None:
         """Kill three flows' processes."""

@@ -115,6 +115,7 @@ class Chaos:
         return meant
 
     def _over(self, meant: Mapping[str, Mapping[str, bool]]) -> int:
+        self._engine.check()
         found = [(self._failures(pipeline), runs) for pipeline, runs in meant.items()]
         return sum(failures.get(run) is not None for failures, runs in found for run in runs)
 
