@@ -118,7 +118,7 @@ def final_state(processes: Prefect, run_id: str) -> Any:
         state = processes.state(run_id)
         return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
-    return eventually(look, f"the end of run {run_id}", seconds=240)
+    return eventually(look, f"the end of run {run_id}", seconds=240, every=0.5)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -139,7 +139,7 @@ def test_a_run_ends_its_stream_once_and_right(
     if case.how == "sigterm":  # Prefect lets such a process die with the lines that it has not yet sent
         assert line in processes.output(host)
     else:
-        eventually(lambda: line in processes.log_lines(run_id), "the line on the run's page")
+        eventually(lambda: line in processes.log_lines(run_id), "the line on the run's page", every=0.5)
     assert len([request for request in sandbox.requests() if request["stream_key"] == stream]) == 1
 
 
@@ -292,7 +292,7 @@ def test_a_run_that_is_suspended_goes_on_where_it_was(
     processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
 ) -> None:
     run_id = processes.create_run("live-own/serve", stream="own-suspended", how="suspend")
-    eventually(lambda: processes.state(run_id)["name"] == "Suspended", "the run to be suspended", seconds=120)
+    eventually(lambda: processes.state(run_id)["name"] == "Suspended", "the run to be suspended", every=0.5)
     key = stream_key("live-own", run_id)
     eventually(lambda: sandbox.story(key)[-1]["body"]["content_state"]["current_step"] == 2, "its two tasks")
     assert key in sandbox.living()
@@ -409,7 +409,7 @@ def test_the_server_ends_the_stream_of_a_run_that_was_killed_with_its_worker(
     started = processes.directory / "doomed-run"
     eventually(started.exists, "the run to start")
     # Who dies before that was never alive, as far as the server knows.
-    eventually(lambda: processes.heard_of(run_id), "the run's first heartbeat")
+    eventually(lambda: processes.heard_of(run_id), "the run's first heartbeat", every=0.5)
     before = len(sandbox.ends("unhooked"))
     os.killpg(worker.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):  # it may have gone with its worker

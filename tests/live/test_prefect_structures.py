@@ -76,10 +76,10 @@ def test_a_structure_of_prefects_examples_is_shown_from_start_to_end(
 ) -> None:
     run_id, key = run_ids[name], stream_key(name, run_ids[name])
     if name == "pause":
-        eventually(lambda: processes.state(run_id)["type"] == "PAUSED", "the run to be paused", seconds=240)
+        eventually(lambda: processes.state(run_id)["type"] == "PAUSED", "the run to be paused", seconds=240, every=0.5)
         eventually(lambda: sandbox.story(key)[-1]["body"]["content_state"]["current_step"] == 3, "its three tasks")
         processes.resume(run_id, run_input={"is_approved": True})
-    eventually(lambda: processes.state(run_id)["type"] in FINAL, f"the end of {name}", seconds=240)
+    eventually(lambda: processes.state(run_id)["type"] in FINAL, f"the end of {name}", seconds=240, every=0.5)
     eventually(lambda: sandbox.ends(key), f"the end of the stream of {name}")
     steps, end = bar_of(sandbox.story(key))
     assert end["metadata"]["result"] == STRUCTURES[name]
@@ -96,7 +96,7 @@ def test_flows_within_flows_have_streams_of_their_own(
     name: str, processes: Prefect, sandbox: Sandbox, run_ids: dict[str, str]
 ) -> None:
     for parent in ("subflows", "deferred", "consuming"):
-        eventually(lambda: processes.state(run_ids[parent])["type"] in FINAL, parent, seconds=240)  # noqa: B023
+        eventually(lambda: processes.state(run_ids[parent])["type"] in FINAL, parent, seconds=240, every=0.5)  # noqa: B023
     runs = processes.runs_of(name)
     assert len(runs) == (1 if name == "generators" else 2)
     for run in runs:
