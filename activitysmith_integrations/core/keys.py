@@ -8,6 +8,7 @@ from activitysmith_integrations.core.errors import InvalidRequestError, quoted
 
 MAX_KEY_LENGTH = 255
 _VALID = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_API_KEY = re.compile(r"ask_\w{8,}", re.ASCII)
 _INVALID_RUN = re.compile(r"[^A-Za-z0-9_]+")
 _DIGEST_LENGTH = 12
 
@@ -15,6 +16,11 @@ _DIGEST_LENGTH = 12
 def is_legal(key: str) -> bool:
     """Whether the service accepts *key* as it is: 1 to 255 of ``A-Z a-z 0-9 _ -`` (API contract)."""
     return _VALID.fullmatch(key) is not None
+
+
+def looks_like_api_key(text: str) -> bool:
+    """Whether somebody gave an API key for another word: such a key begins with ``ask_`` (API contract)."""
+    return _API_KEY.fullmatch(text) is not None
 
 
 def plain_string(text: str) -> str:
@@ -31,6 +37,9 @@ def check_stream_key(stream_key: str) -> str:
     if not isinstance(stream_key, str):
         raise InvalidRequestError(("stream_key", f"must be a string, not {type(stream_key).__name__}"))
     key = plain_string(stream_key)
+    if looks_like_api_key(key):
+        advice = "looks like an API key, which would be in URLs and logs. A stream key that begins with ask_ needs a -"
+        raise InvalidRequestError(("stream_key", advice))
     if is_legal(key):
         return key
     if not key:

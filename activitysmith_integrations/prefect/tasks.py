@@ -17,7 +17,7 @@ from prefect.runtime import task_run
 
 from activitysmith_integrations import core
 from activitysmith_integrations.core.errors import InvalidRequestError
-from activitysmith_integrations.core.keys import check_stream_key
+from activitysmith_integrations.core.keys import check_stream_key, looks_like_api_key
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, resolve, resolve_now
 from activitysmith_integrations.prefect.runs import flow_name, flow_run_id, key_or_default, task_outcome
 from activitysmith_integrations.prefect.step_retries import can_pass_within
@@ -60,7 +60,10 @@ def _step(
     """
 
     def run_name() -> str:
-        return f"{verb} {task_run.parameters.get('stream_key') or flow_name() or ''}".rstrip()
+        key = task_run.parameters.get("stream_key")
+        if not isinstance(key, str) or looks_like_api_key(key):  # which the task itself refuses
+            key = flow_name()
+        return f"{verb} {key or ''}".rstrip()
 
     return task(
         task_run_name=run_name,

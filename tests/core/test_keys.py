@@ -1,12 +1,14 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from support.sandbox import KEY
 
-from activitysmith_integrations.core import stream_key
+from activitysmith_integrations.core import ActivitySmithClient, InvalidRequestError, LiveActivity, stream_key
 
 NAMES = st.text(min_size=1).filter(str.strip)
 
@@ -70,3 +72,16 @@ def test_the_same_names_give_the_same_key_in_every_process() -> None:
 def test_a_blank_or_missing_name_is_refused(names: Any) -> None:
     with pytest.raises(ValueError, match="stream_key: "):
         stream_key(*names)
+
+
+@pytest.mark.parametrize("end", [lambda key: LiveActivity(key), lambda key: ActivitySmithClient(KEY).end_stream(key)])
+def test_an_api_key_is_no_stream_key_and_is_not_quoted(end: Callable[[str], object]) -> None:
+    with pytest.raises(InvalidRequestError, match="looks like an API key") as caught:
+        end(KEY)
+    assert KEY not in str(caught.value)
+
+
+def test_the_key_of_a_pipeline_whose_name_begins_like_an_api_key_is_taken() -> None:
+    key = stream_key("ask_the_model", "manual__2026-11-23")
+    assert key.startswith("ask_the_model-")
+    LiveActivity(key)
