@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from activitysmith_integrations.airflow import needs_airflow, templates
 from activitysmith_integrations.airflow.callback_budget import (
@@ -16,12 +16,14 @@ from activitysmith_integrations.airflow.callback_budget import (
     TOO_SHORT_TO_TRY,
     CallbackBudget,
 )
+from activitysmith_integrations.core.errors import error_text
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, seconds_for_calls
 
 with needs_airflow():
     from airflow.sdk.bases.notifier import BaseNotifier
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
 
     from activitysmith_integrations.airflow.run import Run
@@ -89,6 +91,12 @@ class Callback(BaseNotifier):
 
     template_fields = ("stream_key", "activitysmith_conn_id", "options")
 
+    ends_stream: ClassVar[bool] = False
+    """Whether it ends a stream, where something is over."""
+
+    reports_progress: ClassVar[bool] = False
+    """Whether it shows how far the run is."""
+
     def __init__(
         self,
         stream_key: str | None,
@@ -124,19 +132,29 @@ def target_of(callback: Callback, run: Run) -> Target:
 
     text = _environments(callback, run).text
     conn_id = templates.render_name("activitysmith_conn_id", callback.activitysmith_conn_id, run.context, text)
-    if callback.stream_key is None:
-        return Target(run.stream_key, conn_id)
+    written = callback.stream_key
+    key = run.stream_key if written is None else _rendered_key(callback, written, run, text)
+    return Target(check_stream_key(key), conn_id)
+
+
+def _rendered_key(callback: Callback, written: str, run: Run, environment: jinja2.Environment) -> str:
     try:
-        key = templates.render_name("stream_key", callback.stream_key, run.context, text)
-    except Exception:
+        return templates.render_name("stream_key", written, run.context, environment)
+    except Exception as error:
+        if not run.is_of_dag:
+            raise
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
         # Where no task ran, Airflow gives a DAG's callback nothing but the DAG, the run's id and the reason.
-        known = RunMemory(run).key(callback.stream_key) if run.is_of_dag else None
-        if known is None:
+        known = RunMemory(run).key(written)
+        if known is not None:
+            return known
+        if run.result == "succeeded":
             raise
-        key = known
-    return Target(check_stream_key(key), conn_id)
+        # No task could tell the key either, such as one made of ds in a run without a logical date.
+        text = f"{stream_in_words(callback)} has no key in this run, so its failure is shown in a stream of its own"
+        say(callback, (logging.WARNING, f"{text}: {error_text(error)}"))
+        return run.stream_key
 
 
 def rendered_options(callback: Callback, run: Run) -> dict[str, Any]:
@@ -151,6 +169,20 @@ def rendered_options(callback: Callback, run: Run) -> dict[str, Any]:
         name: templates.render(value, (name,), run.context, environments) for name, value in callback.options.items()
     }
     return dict(templates.typed(rendered))
+
+
+def options_to_show(callback: Callback, run: Run) -> dict[str, Any]:
+    """The options of a callback, rendered; none, and a line in the log, where one of them cannot be.
+
+    Args:
+        callback: The callback.
+        run: The run that it is about.
+    """
+    try:
+        return rendered_options(callback, run)
+    except Exception as error:
+        say(callback, (logging.WARNING, f"The default picture is shown instead: {error_text(error)}"))
+        return {}
 
 
 def _environments(callback: Callback, run: Run) -> templates.Environments:
@@ -176,8 +208,6 @@ def say_unknown_failure(callback: Callback, error: Exception) -> None:
         callback: The callback that says it.
         error: What went wrong.
     """
-    from activitysmith_integrations.core.errors import error_text
-
     text = f"{stream_in_words(callback)} was not updated; the work goes on: {error_text(error)}"
     say(callback, (logging.WARNING, text))
 
@@ -219,76 +249,3 @@ def allowance_of_its_own(patience: float) -> Allowance:
         patience: Seconds that its user allows.
     """
     return Allowance(time.monotonic(), seconds_for_calls(patience))
-
-
-def callbacks_of(owner: Any, when: str) -> list[Any]:
-    """The callbacks of a DAG or task for one occasion, as a list of their own.
-
-    Args:
-        owner: The DAG or task.
-        when: ``execute``, ``success``, ``failure`` or ``skipped``.
-    """
-    found = getattr(owner, f"on_{when}_callback", None)
-    if found is None:
-        return []
-    return list(found) if isinstance(found, (list, tuple)) else [found]
-
-
-def own_end(dag: Any, when: str) -> Any:
-    """The notifier with which a DAG ends its stream.
-
-    Args:
-        dag: The DAG; a serialized one has none.
-        when: ``success`` or ``failure``.
-
-    Returns:
-        An :class:`~activitysmith_integrations.airflow.notifications.ActivitySmithEndStreamNotifier`, or None.
-    """
-    return next((one for one in callbacks_of(dag, when) if getattr(one, "ends_stream", False)), None)
-
-
-OCCASIONS = ("execute", "success", "failure", "skipped")
-"""When a task calls something that reports how far its run is."""
-
-
-def task_ends(dag: Any, stream_key: str | None) -> bool:
-    """Whether callbacks of tasks end a stream as well.
-
-    Args:
-        dag: The DAG; a serialized one has no callbacks.
-        stream_key: The stream, as the user wrote it; None for the run's own.
-    """
-    every = (
-        callback
-        for task in getattr(dag, "tasks", ())
-        for when in OCCASIONS
-        for callback in callbacks_of(task, when)
-        if getattr(callback, "ends_stream", False)
-    )
-    return any(callback.stream_key == stream_key for callback in every)
-
-
-def reports_progress(task: Any) -> bool:
-    """Whether a task calls something that reports how far its run is."""
-    every = (callback for when in OCCASIONS for callback in callbacks_of(task, when))
-    return any(getattr(callback, "reports_progress", False) for callback in every)
-
-
-def is_shown(dag: Any) -> bool:
-    """Whether tasks of a DAG report how far its runs are."""
-    return any(reports_progress(task) for task in getattr(dag, "tasks", ()))
-
-
-def is_shown_as(dag: Any, stream_key: str | None) -> bool:
-    """Whether tasks of a DAG report how far its runs are to a stream.
-
-    Args:
-        dag: The DAG; a serialized one has no callbacks.
-        stream_key: The stream, as the user wrote it; None for the run's own.
-    """
-    return any(
-        getattr(callback, "reports_progress", False) and callback.stream_key == stream_key
-        for task in getattr(dag, "tasks", ())
-        for when in OCCASIONS
-        for callback in callbacks_of(task, when)
-    )

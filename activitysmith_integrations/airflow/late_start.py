@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from activitysmith_integrations.airflow.callbacks import Callback, own_end, say
+from activitysmith_integrations.airflow.callbacks import Callback, say
+from activitysmith_integrations.airflow.dag_callbacks import own_end
 from activitysmith_integrations.airflow.outcomes import outcome_of
 from activitysmith_integrations.airflow.run import Run
 from activitysmith_integrations.airflow.task_states import has_timed_out

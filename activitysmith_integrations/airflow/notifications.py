@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from activitysmith_integrations import core
-from activitysmith_integrations.airflow import callbacks, templates
+from activitysmith_integrations.airflow import dag_callbacks, templates
 from activitysmith_integrations.airflow.callback_budget import MAX_PATIENCE
 from activitysmith_integrations.airflow.callbacks import (
     NO_TIME,
@@ -19,7 +19,7 @@ from activitysmith_integrations.airflow.callbacks import (
     Target,
     allowance,
     allowance_of_its_own,
-    rendered_options,
+    options_to_show,
     say,
     stream_in_words,
     target_of,
@@ -129,23 +129,26 @@ class ActivitySmithEndStreamNotifier(Callback):
 
     def _prepare(self, context: Mapping[str, Any]) -> _Ending | None:
         """What to send; None, and a line in the log, where nothing is to be sent or it cannot be said what."""
-        from activitysmith_integrations.airflow.outcomes import outcome_of
         from activitysmith_integrations.airflow.run import Run
 
         try:
-            run = Run(context, self.stream_key)
-            reason = self._reason_to_send_nothing(run)
-            if reason is not None:
-                say(self, (logging.INFO, reason))
-                return None
-            outcome = outcome_of(run, of_the_run=is_about_run(self, run))
-            if outcome is None:
-                say(self, (logging.INFO, "Other tasks of the run are not over, so its Live Activity stream goes on."))
-                return None
-            target = target_of(self, run)
+            return self._ending_of(Run(context, self.stream_key))
         except Exception as error:
             say(self, (logging.ERROR, f"{stream_in_words(self)} was not ended: {error_text(error)}"))
             return None
+
+    def _ending_of(self, run: Run) -> _Ending | None:
+        from activitysmith_integrations.airflow.outcomes import outcome_of
+
+        reason = self._reason_to_send_nothing(run)
+        if reason is not None:
+            say(self, (logging.INFO, reason))
+            return None
+        outcome = outcome_of(run, of_the_run=is_about_run(self, run))
+        if outcome is None:
+            say(self, (logging.INFO, "Other tasks of the run are not over, so its Live Activity stream goes on."))
+            return None
+        target = target_of(self, run)
         end, failed_start, is_news = end_for(self, run, outcome), self._failed_start(run), self._is_news(run)
         if is_news:
             end = end.of_unshown_run()
@@ -170,7 +173,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         """Whether a task's failure is no end yet: other tasks report on, and the DAG itself ends its stream."""
         if self.stream_key is not None or not run.is_of_task or run.result == "succeeded":
             return False
-        return callbacks.own_end(run.dag, "failure") is not None and callbacks.is_shown(run.dag) and run.goes_on
+        return dag_callbacks.own_end(run.dag, "failure") is not None and dag_callbacks.is_shown(run.dag) and run.goes_on
 
     def _is_news(self, run: Run) -> bool:
         """Whether a stream that has ended does not show this failure, since it was ended before.
@@ -183,7 +186,7 @@ class ActivitySmithEndStreamNotifier(Callback):
             # Tasks may share a callback and its key; a templated one is taken for the task's own.
             is_own = self.stream_key is not None and (templates.is_template(self.stream_key) or run.is_only_failure)
             return is_own and not run.is_ended_by_task
-        is_shown_by_callback = callbacks.task_ends(run.dag, self.stream_key)
+        is_shown_by_callback = dag_callbacks.task_ends(run.dag, self.stream_key)
         if not run.is_ended_by_task or run.is_end_skipped:
             return (self.stream_key is not None or run.clear_number > 0) and not is_shown_by_callback
         if run.has_failed or run.may_show_handled_failure or not run.posted_states:
@@ -196,7 +199,7 @@ class ActivitySmithEndStreamNotifier(Callback):
 
         # The start that is remembered is that of the stream to which the tasks report. What a deadline's process may
         # ask Airflow is not known.
-        is_known = not run.is_deadline and callbacks.is_shown_as(run.dag, self.stream_key)
+        is_known = not run.is_deadline and dag_callbacks.is_shown_as(run.dag, self.stream_key)
         return RunMemory(run).failed_start() if is_known else None
 
     def _send(self, ending: _Ending, allowed: Allowance) -> EndResult:
@@ -247,11 +250,8 @@ def end_for(notifier: ActivitySmithEndStreamNotifier, run: Run, outcome: RunOutc
     """
     from activitysmith_integrations.core.runs.ending import build_end_or_default
 
-    options: Any = {"title": run.title if is_about_run(notifier, run) else run.instance_name}
-    try:
-        options |= rendered_options(notifier, run)
-    except Exception as error:
-        say(notifier, (logging.WARNING, f"The default picture is shown instead: {error_text(error)}"))
+    title = run.title if is_about_run(notifier, run) else run.instance_name
+    options: Any = {"title": title, **options_to_show(notifier, run)}
     return build_end_or_default(outcome, options)
 
 

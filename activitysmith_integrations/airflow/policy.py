@@ -6,6 +6,8 @@ Airflow loads this module wherever it starts, so it imports nothing but Airflow'
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow import needs_airflow
@@ -25,6 +27,8 @@ FAILURES_TAG = "activitysmith:failures"
 
 log = logging.getLogger(__name__)
 
+_PACKAGE = "activitysmith_integrations."
+_OCCASIONS = ("execute", "success", "failure", "retry", "skipped")
 _UNRESOLVED_INLETS = frozenset({"AssetAlias", "AssetNameRef", "AssetUriRef"})
 
 # Where a DAG keeps the reporter that its tasks were given.
@@ -38,9 +42,12 @@ def dag_policy(dag: Any) -> None:
     ``[activitysmith] stream_tagged_dags = False`` leaves the end alone, ``end_tagged_dags = False`` nothing.
 
     Args:
-        dag: A DAG that was just parsed; one without a tag is not touched.
+        dag: A DAG that was just parsed; one without a tag or a notifier of ours is not touched.
     """
+    _call_notifier_classes(dag)
     tags = _tags_of(dag)
+    if not tags:
+        _warn_of_misspelt_tags(dag)
     if not tags and not _has_ours(dag):
         return
     try:
@@ -61,6 +68,7 @@ def task_policy(task: Any) -> None:
     Args:
         task: A task of a DAG that was just parsed.
     """
+    _call_notifier_classes(task)
     dag = task.get_dag()
     if dag is None or TAG not in _tags_of(dag):
         return
@@ -76,10 +84,38 @@ def _tags_of(dag: Any) -> set[str]:
     return {tag.lower() for tag in dag.tags or ()} & {TAG, FAILURES_TAG}
 
 
+def _warn_of_misspelt_tags(dag: Any) -> None:
+    for tag in dag.tags or ():
+        if re.sub("[^a-z]", "", tag.lower()).startswith(TAG):
+            log.warning(
+                "DAG %s is tagged %r, which shows nothing. Known are %s and %s.", dag.dag_id, tag, TAG, FAILURES_TAG
+            )
+
+
 def _has_ours(dag: Any) -> bool:
-    every = (getattr(dag, "on_success_callback", None), getattr(dag, "on_failure_callback", None))
-    lists = (found if isinstance(found, (list, tuple)) else [found] for found in every)
-    return any(type(one).__module__.startswith("activitysmith_integrations.") for found in lists for one in found)
+    every = (one for when in ("success", "failure") for one in _callbacks(dag, when))
+    return any(type(one).__module__.startswith(_PACKAGE) for one in every)
+
+
+def _call_notifier_classes(owner: Any) -> None:
+    """Make notifiers of classes: somebody wrote ``on_failure_callback=end_activitysmith_stream`` and left out the ().
+
+    Args:
+        owner: The DAG or task.
+    """
+    for when in _OCCASIONS:
+        found = _callbacks(owner, when)
+        if any(map(_is_end_class, found)):
+            setattr(owner, f"on_{when}_callback", [one() if _is_end_class(one) else one for one in found])
+
+
+def _is_end_class(one: Any) -> bool:
+    return isinstance(one, type) and one.__module__.startswith(_PACKAGE) and getattr(one, "ends_stream", False)
+
+
+def _callbacks(owner: Any, when: str) -> Sequence[Any]:
+    found = getattr(owner, f"on_{when}_callback", None)
+    return found if isinstance(found, (list, tuple)) else [found]
 
 
 def _show(dag: Any, *, only_failures: bool) -> None:
@@ -89,8 +125,8 @@ def _show(dag: Any, *, only_failures: bool) -> None:
         dag: The DAG.
         only_failures: Whether to send nothing while all is well.
     """
-    from activitysmith_integrations.airflow.callbacks import callbacks_of, own_end, reports_progress
     from activitysmith_integrations.airflow.compat import conf
+    from activitysmith_integrations.airflow.dag_callbacks import callbacks_of, own_end, reports_progress
     from activitysmith_integrations.airflow.dag_tasks import role_of
 
     follows_itself = any(role_of(task) == "follows_run" for task in dag.tasks)
@@ -151,7 +187,7 @@ def _model_of(
 
 def _report(task: Any, reporter: ProgressReporter) -> None:
     """Have a task call a reporter when it begins and ends, after the callbacks that it has."""
-    from activitysmith_integrations.airflow.callbacks import OCCASIONS, callbacks_of, reports_progress
+    from activitysmith_integrations.airflow.dag_callbacks import OCCASIONS, callbacks_of, reports_progress
     from activitysmith_integrations.airflow.dag_tasks import is_empty, role_of, written_key
 
     # The scheduler settles an empty operator without a worker, unless it has callbacks (Airflow 3.1 to 3.3).

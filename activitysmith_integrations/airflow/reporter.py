@@ -14,7 +14,7 @@ from activitysmith_integrations.airflow.callbacks import (
     Callback,
     Target,
     allowance,
-    rendered_options,
+    options_to_show,
     say,
     say_unknown_failure,
     target_of,
@@ -144,7 +144,7 @@ class ProgressReporter(Callback):
 
     def _prepare(self, run: Run, deadline: float) -> _Report | None:
         """The report; None where only the end is left to show."""
-        options = rendered_options(self, run)
+        options = options_to_show(self, run)
         from activitysmith_integrations.airflow import reporting
         from activitysmith_integrations.airflow.outcomes import running
         from activitysmith_integrations.core.runs.picture import running_labels, shown_title

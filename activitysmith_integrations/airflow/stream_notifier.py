@@ -18,12 +18,12 @@ from activitysmith_integrations.airflow.callbacks import (
     Target,
     allowance,
     allowance_of_its_own,
-    own_end,
     rendered_options,
     say,
     say_unknown_failure,
     target_of,
 )
+from activitysmith_integrations.airflow.dag_callbacks import own_end
 from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patience, patient_retry

@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import airflow
 import pytest
@@ -17,7 +18,7 @@ from with_airflow.runs import Run
 
 from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.bar import counted_tasks
-from activitysmith_integrations.airflow.callbacks import callbacks_of
+from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
 from activitysmith_integrations.airflow.dag_tasks import plain_tasks
 from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
@@ -369,3 +370,35 @@ def test_a_dag_whose_tasks_read_assets_is_shown() -> None:
         BaseOperator(task_id="read", inlets=[Asset("orders")])
     policy.dag_policy(dag)
     assert callbacks_of(dag, "success")
+
+
+@pytest.mark.parametrize("tags", [[], ["activitysmith"], ["activitysmith:failures"]])
+@pytest.mark.parametrize("when", ["success", "failure"])
+def test_a_notifier_without_its_parentheses_is_made_when_the_dag_is_parsed(tags: list[str], when: str) -> None:
+    def theirs(context: Any) -> None: ...
+
+    given: dict[str, Any] = {f"on_{when}_callback": [theirs, end_activitysmith_stream]}
+    dag = _dag_of_two(tags=tags, default_args=given, **given)
+    for task in dag.tasks:
+        policy.task_policy(task)
+    policy.dag_policy(dag)
+    for owner in (dag, *dag.tasks):
+        assert callbacks_of(owner, when)[0] is theirs
+        ends = [one for one in callbacks_of(owner, when) if getattr(one, "ends_stream", False)]
+        assert [type(one) for one in ends] == [ActivitySmithEndStreamNotifier]
+
+
+def test_a_callback_that_has_every_attribute_is_not_taken_for_ours() -> None:
+    dag = _dag_of_two(tags=["activitysmith"], on_failure_callback=MagicMock())
+    policy.dag_policy(dag)
+    assert isinstance(callbacks_of(dag, "failure")[-1], ActivitySmithEndStreamNotifier)
+    assert _shown_by(dag.get_task("load"), "success")
+
+
+@pytest.mark.parametrize("tag", ["activitysmith:failure", "Activity-Smith", "activitysmith_failures"])
+def test_a_misspelt_tag_is_said_with_those_that_there_are(tag: str, caplog: pytest.LogCaptureFixture) -> None:
+    policy.dag_policy(_dag_of_two(tags=[tag]))
+    assert f"is tagged {tag!r}, which shows nothing. Known are activitysmith and activitysmith:failures." in caplog.text
+    caplog.clear()
+    policy.dag_policy(_dag_of_two(tags=["activity", "activitysmith", tag]))
+    assert caplog.messages == []

@@ -9,7 +9,7 @@ from support.readme import blocks
 from support.sandbox import Sandbox
 from with_airflow.runs import Run, Supervisor, parsed
 
-from activitysmith_integrations.airflow.callbacks import callbacks_of
+from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
 from activitysmith_integrations.airflow.operator_base import Operator
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "example_dags").glob("*.py"))

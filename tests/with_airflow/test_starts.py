@@ -11,7 +11,7 @@ from support.sandbox import Sandbox
 from with_airflow.runs import STREAM, Run, Supervisor, operations
 
 from activitysmith_integrations.airflow import policy
-from activitysmith_integrations.airflow.callbacks import callbacks_of
+from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
 
@@ -518,3 +518,28 @@ def test_a_part_that_was_cleared_is_started_by_its_first_task_alone(sandbox: San
         ("PUT", 200, "updated"),
         ("DELETE", 200, "ended"),
     ]
+
+
+def test_a_run_whose_title_cannot_be_rendered_is_shown_under_the_dags_name(
+    sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    dag = tagged("a", on_failure_callback=[ActivitySmithEndStreamNotifier(title="ETL {{ params.customer }}")])
+    run = Run(dag, callbacks_of(dag.get_task("a"), "execute")[-1])
+    run.begin("a")
+    run.states["a"] = "failed"
+    end(run, "task_failure")
+    assert operations(sandbox) == [("PUT", 200, "started"), ("DELETE", 200, "ended")]
+    assert {one["body"]["content_state"]["title"] for one in sandbox.requests()} == {"nightly"}
+    assert "The default picture is shown instead" in logged()
+
+
+def test_a_failure_of_a_run_without_a_logical_date_is_shown_where_the_key_is_made_of_one(
+    sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    dag = tagged("a", on_failure_callback=[ActivitySmithEndStreamNotifier("etl-{{ ds }}")])
+    run = Run(dag, callbacks_of(dag.get_task("a"), "execute")[-1])
+    run.begin("a")
+    run.states["a"] = "failed"
+    end(run, "task_failure")
+    assert operations(sandbox) == [("DELETE", 404, None), ("PUT", 200, "started"), ("DELETE", 200, "ended")]
+    assert "Live Activity stream 'etl-{{ ds }}' has no key in this run" in logged()

@@ -1,0 +1,75 @@
+"""Which callbacks a DAG and its tasks have, and which of them are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from activitysmith_integrations.airflow.callbacks import Callback
+
+
+def callbacks_of(owner: Any, when: str) -> list[Any]:
+    """The callbacks of a DAG or task for one occasion, as a list of their own.
+
+    Args:
+        owner: The DAG or task.
+        when: ``execute``, ``success``, ``failure`` or ``skipped``.
+    """
+    found = getattr(owner, f"on_{when}_callback", None)
+    if found is None:
+        return []
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def own_end(dag: Any, when: str) -> Any:
+    """The notifier with which a DAG ends its stream.
+
+    Args:
+        dag: The DAG; a serialized one has none.
+        when: ``success`` or ``failure``.
+
+    Returns:
+        An :class:`~activitysmith_integrations.airflow.notifications.ActivitySmithEndStreamNotifier`, or None.
+    """
+    return next((one for one in callbacks_of(dag, when) if isinstance(one, Callback) and one.ends_stream), None)
+
+
+OCCASIONS = ("execute", "success", "failure", "skipped")
+"""When a task calls something that reports how far its run is."""
+
+
+def task_ends(dag: Any, stream_key: str | None) -> bool:
+    """Whether callbacks of tasks end a stream as well.
+
+    Args:
+        dag: The DAG; a serialized one has no callbacks.
+        stream_key: The stream, as the user wrote it; None for the run's own.
+    """
+    every = (one for task in getattr(dag, "tasks", ()) for one in _ours_of(task))
+    return any(one.ends_stream and one.stream_key == stream_key for one in every)
+
+
+def reports_progress(task: Any) -> bool:
+    """Whether a task calls something that reports how far its run is."""
+    return any(one.reports_progress for one in _ours_of(task))
+
+
+def is_shown(dag: Any) -> bool:
+    """Whether tasks of a DAG report how far its runs are."""
+    return any(reports_progress(task) for task in getattr(dag, "tasks", ()))
+
+
+def is_shown_as(dag: Any, stream_key: str | None) -> bool:
+    """Whether tasks of a DAG report how far its runs are to a stream.
+
+    Args:
+        dag: The DAG; a serialized one has no callbacks.
+        stream_key: The stream, as the user wrote it; None for the run's own.
+    """
+    every = (one for task in getattr(dag, "tasks", ()) for one in _ours_of(task))
+    return any(one.reports_progress and one.stream_key == stream_key for one in every)
+
+
+def _ours_of(task: Any) -> Iterator[Callback]:
+    every = (one for when in OCCASIONS for one in callbacks_of(task, when))
+    return (one for one in every if isinstance(one, Callback))
