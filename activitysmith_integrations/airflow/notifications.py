@@ -203,6 +203,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         return RunMemory(run).failed_start() if is_known else None
 
     def _send(self, ending: _Ending, allowed: Allowance) -> EndResult:
+        from activitysmith_integrations.airflow.interrupted_tests import forget
         from activitysmith_integrations.airflow.late_start import end_once_started
         from activitysmith_integrations.core.runs.ending import EndResult, end_stream
 
@@ -211,6 +212,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         try:
             with ActivitySmithHook(ending.target.conn_id).get_conn() as client:
                 result = end_stream(client, ending.target.stream_key, ending.end, deadline=allowed.deadline)
+                forget(ending.target.stream_key)
                 if result.was_unknown and ending.start_may_come:
                     return end_once_started(client, ending.target.stream_key, ending.end, allowed.deadline) or result
                 return result

@@ -97,6 +97,7 @@ class ActivitySmithEndStreamOperator(Operator):
 
     def _call(self, hook: ActivitySmithHook, key: str, run: Run) -> core.EndStreamResponse:
         from activitysmith_integrations.airflow.dag_callbacks import task_ends
+        from activitysmith_integrations.airflow.interrupted_tests import forget
         from activitysmith_integrations.airflow.outcomes import outcome_so_far
         from activitysmith_integrations.core.runs.ending import build_end, end_stream
         from activitysmith_integrations.core.runs.log_lines import line_of_end
@@ -109,6 +110,7 @@ class ActivitySmithEndStreamOperator(Operator):
             end = end.of_unshown_run()
         with hook.get_conn() as client:
             result = end_stream(client, key, end)
+        forget(key)
         self.log.log(*line_of_end(key, end, result))
         return result.response(key, missing_ok=self.missing_ok)
 

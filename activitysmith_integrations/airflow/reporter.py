@@ -204,6 +204,8 @@ class ProgressReporter(Callback):
                 memory.remember_start(None)
             if is_template(self.stream_key):
                 memory.remember_key(str(self.stream_key), report.target.stream_key)
+            if report.run.is_in_process:
+                _end_at_exit(report)
         if report.run.is_on_worker:
             end_if_over(report.run, report.target.stream_key, client, self, may_come=may_come)
 
@@ -228,6 +230,14 @@ class ProgressReporter(Callback):
         from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
 
         say(self, line_of_failed_update(stream_key, what, error))
+
+
+def _end_at_exit(report: _Report) -> None:
+    from activitysmith_integrations.airflow.interrupted_tests import end_at_exit
+    from activitysmith_integrations.airflow.outcomes import running
+
+    client = ActivitySmithHook(report.target.conn_id).get_conn()
+    end_at_exit(report.target.stream_key, running(report.run), report.state["title"], client)
 
 
 def _is_recent(failed: FailedStart | None) -> bool:

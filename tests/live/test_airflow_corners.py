@@ -1,6 +1,7 @@
 """Runs of a real Airflow that begin, go on and end in other ways than usual: what reached the service, in order."""
 
 import re
+import signal
 import subprocess
 from importlib.util import find_spec
 from typing import Any
@@ -145,19 +146,27 @@ def test_a_run_that_is_refused_a_place_leaves_the_requests_to_others_and_its_fai
     assert bad.operations() == ["429", "404", "started", "ended"]
 
 
-def test_a_developers_commands_leave_nothing_behind(airflow: Airflow, postgres: PostgreSQL, sandbox: Sandbox) -> None:
+@pytest.fixture(scope="module")
+def developer(airflow: Airflow, postgres: PostgreSQL) -> dict[str, str]:
+    """The environment of somebody's own terminal."""
     default = airflow.environment["AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT"]
     airflow.cli("connections", "add", "activitysmith_default", "--conn-json", default)
     # The connection is in the database alone, and that is a copy: the scheduler would finish a run that it sees.
     environment = airflow.environment_on(postgres.copy("airflow", "developers"))
     del environment["AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT"]
+    return environment
+
+
+def test_a_developers_commands_leave_nothing_behind(
+    airflow: Airflow, developer: dict[str, str], sandbox: Sandbox
+) -> None:
 
     def command(*arguments: str) -> list[dict[str, Any]]:
         """What reached the service while a command ran."""
         before = len(sandbox.all_requests())
         done = subprocess.run(
             [airflow.programs / "airflow", *arguments],
-            env=environment,
+            env=developer,
             capture_output=True,
             text=True,
             cwd=airflow.home,
@@ -173,6 +182,20 @@ def test_a_developers_commands_leave_nothing_behind(airflow: Airflow, postgres: 
     mapped = command("dags", "test", "corner_mapped")
     assert {request["body"]["content_state"].get("number_of_steps") for request in mapped} == {10}
     assert not {request["stream_key"] for request in mapped} & set(sandbox.living())
+
+
+def test_a_developers_command_that_is_interrupted_ends_what_it_started(
+    airflow: Airflow, developer: dict[str, str], sandbox: Sandbox
+) -> None:
+    command = [airflow.programs / "airflow", "dags", "test", "corner_interrupted"]
+
+    def started() -> set[str]:
+        return {key for key in sandbox.living() if key.startswith("corner_interrupted")}
+
+    with subprocess.Popen(command, env=developer, cwd=airflow.home, stderr=subprocess.DEVNULL) as process:
+        (key,) = eventually(started, "the start")
+        process.send_signal(signal.SIGINT)
+    assert len(sandbox.ends(key)) == 1
 
 
 def test_a_task_follows_its_run_also_when_its_triggerer_is_killed(airflow: Airflow, sandbox: Sandbox) -> None:

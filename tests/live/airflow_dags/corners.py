@@ -124,6 +124,14 @@ with DAG(
 ):
     chain(step("a"), step("b"))
 
+with DAG("corner_interrupted", **TAGGED):
+
+    @task.sensor(poke_interval=1, mode="reschedule")
+    def never():
+        return False
+
+    never() >> step("after")
+
 with DAG("corner_mapped", **TAGGED):
 
     @task
