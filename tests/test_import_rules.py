@@ -88,7 +88,7 @@ RULES = {
     },
 }
 # What may be imported inside functions, too.
-DEFERRED = {".airflow.hooks": {"asgiref.sync"}}
+DEFERRED = {".airflow.hooks": {"asgiref.sync"}, ".core.suggest": {".core.models.states"}}
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class ActivitySmithFollowRunOperator(Operator):
         The service's answer to the end as plain JSON.
 
     Raises:
-        InvalidRequestError: A value that is no template breaks a rule of the API.
+        InvalidRequestError: A value that is no template breaks a rule of the API, or *deferrable* is no bool.
         ConfigurationError: *poll_interval*, *patience* or the connection's id is no such thing; or another task is to
             wait for this one (``>>``, ``chain``, its ``output``): it would wait for that one, and the run for both.
     """
@@ -114,12 +114,6 @@ class ActivitySmithFollowRunOperator(Operator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{**_DEFAULTS, **kwargs})
-        for name, seconds in (("poll_interval", poll_interval), ("patience", patience)):
-            check_seconds(name, seconds)
-        if poll_interval == 0:
-            raise core.ConfigurationError(
-                ("poll_interval", "0 s would ask Airflow without a pause; leave it out for 5 s")
-            )
         # Meant for the DAG's work, ``default_args`` would keep this task from its run, and so the run from its end.
         self.execution_timeout = None
         self.depends_on_past = self.wait_for_downstream = False
@@ -130,11 +124,13 @@ class ActivitySmithFollowRunOperator(Operator):
     option_names = options_of(__init__)
     template_fields: Sequence[str] = (*NAMES, *option_names)
 
-    @staticmethod
-    def _check_literals(options: Mapping[str, Any]) -> None:
-        from activitysmith_integrations.airflow import literals
-
-        literals.check_end(options)
+    @classmethod
+    def _check(cls, arguments: Mapping[str, Any]) -> None:
+        super()._check(arguments)
+        for name in ("poll_interval", "patience"):
+            check_seconds(name, arguments.get(name, 1))
+        if arguments.get("poll_interval") == 0:
+            raise core.ConfigurationError(("poll_interval", "0 s asks Airflow without a pause; leave it out for 5 s"))
 
     def set_downstream(self, task_or_task_list: Any, edge_modifier: Any = None) -> None:
         """Refuse a task that would wait for this one.

@@ -45,6 +45,10 @@ class ActivitySmithHook(BaseHook):
         activitysmith_conn_id: The connection's id.
         retry: How long and how often a call repeats itself, instead of the default and the connection's
             ``max_retries``.
+        kwargs: As for every hook.
+
+    Raises:
+        InvalidRequestError: An argument is misspelt.
     """
 
     conn_name_attr = "activitysmith_conn_id"
@@ -55,6 +59,10 @@ class ActivitySmithHook(BaseHook):
     def __init__(
         self, activitysmith_conn_id: str = default_conn_name, *, retry: core.RetryPolicy | None = None, **kwargs: Any
     ) -> None:
+        if kwargs:
+            from activitysmith_integrations.core.suggest import check_names
+
+            check_names(kwargs, ("logger_name",), other=("activitysmith_conn_id", "retry"))
         super().__init__(**kwargs)
         self.activitysmith_conn_id = activitysmith_conn_id
         self.retry = retry

@@ -13,6 +13,7 @@ from activitysmith_integrations.airflow import needs_airflow, templates
 from activitysmith_integrations.airflow.compat import AirflowFailException, conf
 from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
+from activitysmith_integrations.core.errors import quoted
 
 with needs_airflow():
     from airflow.sdk import BaseOperator
@@ -32,6 +33,8 @@ NAMES = ("stream_key", "activitysmith_conn_id")
 
 # The arguments that may not be templates.
 _SETTINGS = ("deferrable", "missing_ok", "poll_interval", "patience")
+_FLAGS = ("deferrable", "missing_ok")
+_ADVICE = {"patience": "an operator tries once; give its task `retries`, and Airflow tries again until it is delivered"}
 _MAX_DEFERRALS = 10
 _JSON_FIELDS = dict.fromkeys(("content_state", "action", "secondary_action", "alert", "metadata"), "json")
 
@@ -77,19 +80,21 @@ def _own_parameters(init: Callable[..., None]) -> dict[str, Any]:
 
 def _refuse_misspelt(kind: type[Operator], arguments: Mapping[str, Any]) -> None:
     """Say what was meant by an argument that looks like one of ours; what looks like none is left to Airflow."""
-    for name in arguments.keys() - _known_arguments(kind):
-        from activitysmith_integrations.core.suggest import closest
+    known = _known_arguments(kind)
+    for name in arguments.keys() - set(known):
+        from activitysmith_integrations.core.suggest import meant_option
 
-        meant = templates.SYNONYMS.get(name) or closest(name, (*NAMES, *kind.option_names, *_SETTINGS))
-        if meant:
-            raise core.InvalidRequestError((name, f"is not an option; did you mean {meant}?"))
+        hint = _ADVICE.get(name) or meant_option(name, known)
+        if hint:
+            raise core.InvalidRequestError((name, f"is not an option; {hint}"))
 
 
 @functools.cache
-def _known_arguments(kind: type[Operator]) -> frozenset[str]:
+def _known_arguments(kind: type[Operator]) -> tuple[str, ...]:
     """What an operator takes, that of its bases included, as Airflow looks for it."""
-    inits = (vars(one)["__init__"] for one in kind.mro() if "__init__" in vars(one))
-    return frozenset(name for init in inits for name in inspect.signature(init).parameters)
+    inits = [vars(one)["__init__"] for one in kind.mro() if "__init__" in vars(one)]
+    every = [one for init in inits for one in inspect.signature(init).parameters.values()]
+    return tuple(dict.fromkeys(one.name for one in every if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)))
 
 
 class Operator(BaseOperator):
@@ -112,7 +117,7 @@ class Operator(BaseOperator):
 
         Raises:
             InvalidRequestError: An argument is misspelt, or a value that is no template breaks a rule of the API.
-            ConfigurationError: The connection's id is none.
+            ConfigurationError: A number of seconds or the connection's id is no such thing.
         """
         _refuse_misspelt(cls, arguments)
         cls._check(arguments)
@@ -123,6 +128,9 @@ class Operator(BaseOperator):
     def _check(cls, arguments: Mapping[str, Any]) -> None:
         """Refuse values that are wrong, when the DAG is parsed; templates are looked at when they are rendered."""
         templates.check_conn_id(arguments.get("activitysmith_conn_id", ActivitySmithHook.default_conn_name))
+        for name in _FLAGS:
+            if name in _known_arguments(cls) and not isinstance(arguments.get(name, True), bool):
+                raise core.InvalidRequestError((name, f"must be True or False, not {quoted(arguments[name])}"))
         key = arguments.get("stream_key")
         options = templates.given({name: arguments.get(name) for name in cls.option_names})
         if key is not None or options:
@@ -133,7 +141,10 @@ class Operator(BaseOperator):
 
     @staticmethod
     def _check_literals(options: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        """Refuse options with which no end can be shown; an operator that ends nothing has a check of its own."""
+        from activitysmith_integrations.airflow import literals
+
+        literals.check_end(options)
 
     @property
     def _written_key(self) -> str | None:

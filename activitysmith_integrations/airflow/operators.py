@@ -52,7 +52,7 @@ class ActivitySmithEndStreamOperator(Operator):
         The service's answer as plain JSON.
 
     Raises:
-        InvalidRequestError: A value that is no template breaks a rule of the API.
+        InvalidRequestError: A value that is no template breaks a rule of the API, or a setting is no bool.
     """
 
     ui_color = "#d7f0dd"
@@ -88,12 +88,6 @@ class ActivitySmithEndStreamOperator(Operator):
 
     option_names = options_of(__init__)
     template_fields: Sequence[str] = (*NAMES, *option_names)
-
-    @staticmethod
-    def _check_literals(options: Mapping[str, Any]) -> None:
-        from activitysmith_integrations.airflow import literals
-
-        literals.check_end(options)
 
     def _call(self, hook: ActivitySmithHook, key: str, run: Run) -> core.EndStreamResponse:
         from activitysmith_integrations.airflow.dag_callbacks import task_ends
@@ -140,7 +134,7 @@ class ActivitySmithStreamOperator(Operator):
         The service's answer as plain JSON.
 
     Raises:
-        InvalidRequestError: A value that is no template breaks a rule of the API.
+        InvalidRequestError: A value that is no template breaks a rule of the API, or a setting is no bool.
     """
 
     ui_color = "#d7e5f0"

@@ -1,13 +1,15 @@
 """What somebody probably meant by a name that is not known."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from activitysmith_integrations.core.errors import InvalidRequestError, quoted
 
 # Comparing takes microseconds for each name and letter, and callers have little time.
 _MAX_COMPARED, _MAX_LENGTH = 500, 100
+# What other libraries call an option; it counts where there is such an option.
+_SYNONYMS = {"timeout": "patience"}
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
@@ -18,12 +20,43 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
         known: The names that there are.
     """
     meant = closest(name, known)
-    if meant and not name.isascii():  # letters of another alphabet may look the same
+    return _did_you_mean(name, meant) if meant else f"known are {', '.join(known)}"
+
+
+def _did_you_mean(name: str, meant: str) -> str:
+    if not name.isascii():  # letters of another alphabet may look the same
         return f"did you mean {meant}? What stands there is {name[:_MAX_LENGTH]!a}"
-    return f"did you mean {meant}?" if meant else f"known are {', '.join(known)}"
+    return f"did you mean {meant}?"
 
 
-def closest(name: str, known: Iterable[str], *, similarity: float = 0.6) -> str | None:
+def meant_option(name: str, known: Collection[str], synonyms: Mapping[str, str] | None = None) -> str | None:
+    """What was meant by an option that is not known: other options, or members of a state; None where it is like none.
+
+    Args:
+        name: The option.
+        known: The options that there are.
+        synonyms: What other libraries, or other functions of this one, call some of them.
+    """
+    from activitysmith_integrations.core.models.states import ContentState
+
+    members = list(ContentState.model_fields) if "content_state" in known else []
+    synonym = {**_SYNONYMS, **(synonyms or {})}.get(name, "")
+    if synonym in known:
+        return _did_you_mean(name, synonym)
+    for word in (name, closest(name, [*known, *members]) or name):
+        for names, place in ((known, ""), (members, " in content_state")):
+            found = _with_word(word, names)
+            if found:
+                return _did_you_mean(name, " or ".join(found) + place)
+    return None
+
+
+def _with_word(word: str, names: Collection[str]) -> list[str]:
+    """The name that a word is, or those that it is a part of, such as ``color`` of ``success_color``."""
+    return [word] if word in names else [name for name in names if f"_{word}_" in f"_{name}_"]
+
+
+def closest(name: str, known: Iterable[str], *, similarity: float = 0.65) -> str | None:
     """The known name that is most like another one; None where none is.
 
     Args:
@@ -60,8 +93,7 @@ def check_names(
     for name in options:
         if name in names:
             continue
-        meant = (synonyms or {}).get(name)
-        hint = f"did you mean {meant}?" if meant else unknown_name(name, [*other, *names])
+        hint = meant_option(name, [*other, *names], synonyms) or f"known are {', '.join([*other, *names])}"
         raise InvalidRequestError((name, f"is not an option; {hint}"))
 
 

@@ -118,7 +118,7 @@ class _Plan:
         return self.end.of_unshown_run() if is_news else self.end
 
 
-def _plan(stream_key: str | None, error: BaseException | None, options: core.EndOptions) -> _Plan:
+def _plan(stream_key: str | None, error: BaseException | None, missing_ok: bool, options: core.EndOptions) -> _Plan:
     """What is to be done. Hooks that keep the stream moving stop that first."""
     from activitysmith_integrations.core.runs.ending import build_end
     from activitysmith_integrations.core.runs.picture import check_end_options
@@ -128,6 +128,8 @@ def _plan(stream_key: str | None, error: BaseException | None, options: core.End
     key = _key(stream_key)
     if error is not None and not isinstance(error, BaseException):
         raise InvalidRequestError(("error", f"must be the exception that was caught, not {error!r}"))
+    if not isinstance(missing_ok, bool):
+        raise InvalidRequestError(("missing_ok", f"must be True or False, not {missing_ok!r}"))
     outcome = task_outcome(key, error)
     run_id = flow_run_id()
     follower = open_runs.find(run_id, key)
@@ -273,7 +275,7 @@ def end_live_activity_stream(
     """
     from activitysmith_integrations.core.runs.ending import end_stream
 
-    plan = _plan(stream_key, error, options)
+    plan = _plan(stream_key, error, missing_ok, options)
     if plan.is_unshown and missing_ok:
         return _unshown(plan.key)
     with resolve_now(credentials).get_client() as client:
@@ -293,7 +295,7 @@ async def aend_live_activity_stream(
     """:obj:`end_live_activity_stream` for async flows: the same arguments, meanings and errors."""
     from activitysmith_integrations.core.runs.ending import async_end_stream
 
-    plan = await asyncio.to_thread(_plan, stream_key, error, options)
+    plan = await asyncio.to_thread(_plan, stream_key, error, missing_ok, options)
     if plan.is_unshown and missing_ok:
         return _unshown(plan.key)
     account = await resolve(credentials)

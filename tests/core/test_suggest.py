@@ -11,6 +11,11 @@ def test_a_misspelt_name_means_the_one_that_is_most_like_it(name: str, meant: st
     assert closest(name, ["title", "message", "color"]) == meant
 
 
+@pytest.mark.parametrize("name", ["state", "icon", "total"])
+def test_a_name_that_shares_a_few_letters_with_an_option_does_not_mean_it(name: str) -> None:
+    assert closest(name, ["title", "subtitle", "action"]) is None
+
+
 def test_how_much_alike_they_must_be_can_be_chosen() -> None:
     assert closest("nightly", ["nightly-etl"]) == "nightly-etl"
     assert closest("nightly", ["nightly-etl"], similarity=0.9) is None
@@ -34,7 +39,7 @@ def test_long_names_and_many_are_compared_in_part() -> None:
 def test_an_option_may_mean_a_parameter_of_its_function_or_what_others_call_it() -> None:
     for name, meant in (("totl", "total"), ("subtitel", "subtitle"), ("flow", "pipeline")):
         with pytest.raises(InvalidRequestError, match=f"{name}: is not an option; did you mean {meant}?"):
-            check_names({name: 1}, ["title", "subtitle"], other=["total"], synonyms={"flow": "pipeline"})
+            check_names({name: 1}, ["title", "subtitle"], other=["total", "pipeline"], synonyms={"flow": "pipeline"})
     check_names({"title": 1}, ["title"], synonyms={"title": "other"})
 
 
@@ -47,10 +52,19 @@ def test_an_option_may_mean_a_parameter_of_its_function_or_what_others_call_it()
         ("name", "title"),
         ("clinet", "client"),
         ("uri", "url"),
+        ("timeout", "patience"),
+        ("key", "stream_key"),
+        ("state", "content_state"),
+        ("color", "success_color or failure_color"),
+        ("colour", "success_color or failure_color"),
+        ("auto_dismiss_minutes", "success_auto_dismiss_minutes or failure_auto_dismiss_minutes"),
+        ("icon", "icon in content_state"),
+        ("percent", "percentage in content_state"),
+        ("current_step", "current_step in content_state"),
     ],
 )
 def test_an_option_of_a_live_activity_may_mean_one_of_its_parameters(name: str, meant: str) -> None:
-    with pytest.raises(InvalidRequestError, match=f"{name}: is not an option; did you mean {meant}"):
+    with pytest.raises(InvalidRequestError, match=rf"{name}: is not an option; did you mean {meant}\?"):
         LiveActivity("nightly", **{name: 5})  # type: ignore[arg-type]
 
 

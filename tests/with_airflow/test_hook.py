@@ -11,7 +11,7 @@ from support.airflow import connection
 from support.sandbox import KEY, Sandbox
 
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook, client_options
-from activitysmith_integrations.core import ConfigurationError, NotFoundError, RetryPolicy
+from activitysmith_integrations.core import ConfigurationError, InvalidRequestError, NotFoundError, RetryPolicy
 
 DONE = {"title": "Nightly", "type": "progress", "percentage": 100}
 
@@ -21,6 +21,13 @@ def test_a_stream_starts_and_ends_with_the_connections_key(sandbox: Sandbox) -> 
     assert hook.stream("nightly", content_state=DONE).operation == "started"
     assert hook.end_stream("nightly", content_state=DONE).operation == "ended"
     assert sandbox.ends("nightly") == [{"content_state": DONE}]
+
+
+@pytest.mark.parametrize("name", ["conn_id", "activitysmith_con_id"])
+def test_a_connection_by_another_name_is_recognized(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"{name}: is not an option; did you mean activitysmith_conn_id\?"):
+        ActivitySmithHook(**{name: "ours"})
+    assert ActivitySmithHook("ours", logger_name="ours").activitysmith_conn_id == "ours"
 
 
 def test_the_same_from_an_event_loop(sandbox: Sandbox) -> None:

@@ -425,11 +425,33 @@ def test_a_mapped_operator_takes_its_options_and_no_others(kind: Any) -> None:
         ({"content_state": {"title": "Rows", "color": "grene"}}, "content_state.color"),
         ({"stream_key": "a b"}, "stream_key"),
         ({"activitysmith_conn_id": 5}, "activitysmith_conn_id"),
+        ({"deferrable": "false"}, "deferrable: must be True or False, not 'false'"),
+        ({"deferrable": None}, "deferrable: must be True or False, not None"),
     ],
 )
 def test_what_mapped_instances_share_is_checked_when_the_dag_is_parsed(kind: Any, wrong: Any, said: str) -> None:
     with DAG("nightly", schedule=None), pytest.raises((InvalidRequestError, ConfigurationError), match=said):
         kind.partial(task_id="one", **wrong)
+    with DAG("nightly", schedule=None), pytest.raises((InvalidRequestError, ConfigurationError), match=said):
+        kind(task_id="one", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        (ActivitySmithEndStreamOperator, {"missing_ok": "false"}, "missing_ok: must be True or False, not 'false'"),
+        (ActivitySmithEndStreamOperator, {"missing_ok": 0}, "missing_ok: must be True or False, not 0"),
+        (ActivitySmithFollowRunOperator, {"poll_interval": 0}, "poll_interval: 0 s"),
+        (ActivitySmithFollowRunOperator, {"poll_interval": None}, "poll_interval: None is not a number of seconds"),
+        (ActivitySmithFollowRunOperator, {"patience": "x"}, "patience: 'x' is not a number of seconds"),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda kind: kind, lambda kind: kind.partial], ids=["one", "mapped"])
+def test_a_setting_that_is_no_such_thing_is_refused_when_the_dag_is_parsed(
+    make: Any, kind: Any, wrong: dict[str, Any], said: str
+) -> None:
+    with DAG("nightly", schedule=None), pytest.raises((InvalidRequestError, ConfigurationError), match=said):
+        make(kind)(task_id="one", **wrong)
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
@@ -440,6 +462,48 @@ def test_a_misspelt_option_is_recognized(kind: Any, written: str, meant: str) ->
         pytest.raises(InvalidRequestError, match=f"{written}: is not an option; did you mean {meant}"),
     ):
         kind(task_id="one", **{written: "Nightly"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        (ActivitySmithEndStreamOperator, "patience", r"give its task `retries`"),
+        (ActivitySmithStreamOperator, "patience", r"give its task `retries`"),
+        (ActivitySmithFollowRunOperator, "patient", r"did you mean patience\?"),
+        (ActivitySmithEndStreamOperator, "missingok", r"did you mean missing_ok\?"),
+        (ActivitySmithEndStreamOperator, "retires", r"did you mean retries\?"),
+        (ActivitySmithEndStreamOperator, "state", r"did you mean content_state\?"),
+        (ActivitySmithEndStreamOperator, "color", r"did you mean success_color or failure_color\?"),
+        (ActivitySmithStreamOperator, "color", r"did you mean color in content_state\?"),
+        (ActivitySmithStreamOperator, "icon", r"did you mean icon in content_state\?"),
+        (ActivitySmithStreamOperator, "current_step", r"did you mean current_step in content_state\?"),
+        (ActivitySmithFollowRunOperator, "timeout", r"did you mean patience\?"),
+        (ActivitySmithEndStreamOperator, "timeout", r"did you mean execution_timeout\?"),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda kind: kind, lambda kind: kind.partial], ids=["one", "mapped"])
+def test_a_hint_names_what_the_operator_takes(make: Any, kind: Any, name: str, said: str) -> None:
+    with (
+        DAG("nightly", schedule=None),
+        pytest.raises(InvalidRequestError, match=f"^{name}: is not an option; .*{said}"),
+    ):
+        make(kind)(task_id="one", **{name: 30})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (ActivitySmithEndStreamOperator, "poll_interval"),
+        (ActivitySmithStreamOperator, "poll_interval"),
+        (ActivitySmithStreamOperator, "missing_ok"),
+        (ActivitySmithFollowRunOperator, "missing_ok"),
+        (ActivitySmithEndStreamOperator, "total"),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda kind: kind, lambda kind: kind.partial], ids=["one", "mapped"])
+def test_what_another_operator_takes_is_not_suggested(make: Any, kind: Any, name: str) -> None:
+    with DAG("nightly", schedule=None), pytest.raises(TypeError, match=name):
+        make(kind)(task_id="one", **{name: 30})
 
 
 @pytest.mark.parametrize("kind", OPERATORS)

@@ -225,6 +225,7 @@ def test_a_misspelt_option_is_refused_and_never_sent(sandbox: Sandbox) -> None:
         ({"error": "it is full"}, "error: must be the exception that was caught, not 'it is full'"),
         ({"error": ValueError}, "error: must be the exception that was caught"),
         ({"credentials": 5}, "must be an ActivitySmithCredentials block or its name, not int"),
+        ({"missing_ok": "false"}, "missing_ok: must be True or False, not 'false'"),
     ],
 )
 def test_an_argument_of_another_kind_is_refused_at_once(
@@ -655,7 +656,7 @@ def test_a_start_that_fails_for_now_is_retried_by_prefect(kind: str, sandbox: Sa
     [
         ({"totl": 3}, InvalidRequestError, "did you mean total"),
         ({"total": 0}, InvalidRequestError, "total: must be a whole number of 1 or more, not 0"),
-        ({"total": 5.0}, InvalidRequestError, "total: must be a whole number of 1 or more, not 5.0"),
+        ({"total": 5.5}, InvalidRequestError, "total: must be a whole number of 1 or more, not 5.5"),
         ({"done": "two"}, InvalidRequestError, "done: must be a whole number of 0 or more, not 'two'"),
         ({"done": -1}, InvalidRequestError, "done: must be a whole number of 0 or more, not -1"),
         ({"title": 7}, InvalidRequestError, "title: must be a string, not 7"),
