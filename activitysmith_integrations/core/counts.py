@@ -1,7 +1,8 @@
-"""Whole numbers, in any form that Python counts with, such as numpy's integers."""
+"""Whole numbers, in any form that Python counts with, such as numpy's integers and 5.0."""
 
 from __future__ import annotations
 
+import numbers
 import operator
 
 from activitysmith_integrations.core.errors import InvalidRequestError, quoted
@@ -10,13 +11,17 @@ from activitysmith_integrations.core.errors import InvalidRequestError, quoted
 def whole_number(value: object) -> int | None:
     """The number, None where it is none, or an object of the user's own that fails to be one."""
     try:
-        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+        if isinstance(value, bool):
+            return None
+        if isinstance(value, numbers.Number) and value == int(value):  # type: ignore[call-overload]
+            return int(value)  # type: ignore[call-overload, no-any-return]
+        return operator.index(value)  # type: ignore[arg-type]
     except Exception:
         return None
 
 
 def check_count(name: str, count: object, *, least: int) -> int:
-    """A number of steps.
+    """A number of steps or minutes.
 
     Args:
         name: What the user calls it.

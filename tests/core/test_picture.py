@@ -1,11 +1,12 @@
 import unicodedata
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from activitysmith_integrations.core import EndOptions, InvalidRequestError
+from activitysmith_integrations.core import EndOptions, InvalidRequestError, StreamRequest
 from activitysmith_integrations.core.runs.outcome import RunOutcome
 from activitysmith_integrations.core.runs.picture import end_request, running_labels
 from activitysmith_integrations.core.runs.segments import fold_steps
@@ -227,12 +228,43 @@ def test_none_means_not_said() -> None:
         ({"title": 5}, "title: must be a string, not 5"),
         ({"subtitle": 5}, "subtitle: must be a string, not 5"),
         ({"include_error": "no"}, "include_error: must be True or False, not 'no'"),
+        ({"success_auto_dismiss_minutes": 5.5}, "auto_dismiss_minutes: must be a whole number of 0 or more, not 5.5"),
+        ({"failure_auto_dismiss_minutes": True}, "auto_dismiss_minutes: must be a whole number of 0 or more, not True"),
+        ({"failure_auto_dismiss_minutes": -1.0}, "auto_dismiss_minutes: must be a whole number of 0 or more, not -1.0"),
+        ({"success_auto_dismiss_minutes": "5"}, "auto_dismiss_minutes: must be a whole number of 0 or more, not '5'"),
     ],
 )
 def test_a_wrong_choice_is_refused(options: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         end_request(_outcome(), options)
     assert message in str(refused.value)
+
+
+class _Five:
+    def __index__(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize("minutes", [5, 5.0, Decimal(5), _Five()])
+def test_whole_minutes_are_taken_in_any_form(minutes: Any) -> None:
+    options = {"success_auto_dismiss_minutes": minutes, "failure_auto_dismiss_minutes": minutes}
+    for result in ("succeeded", "failed", "cancelled"):
+        sent = _sent(_outcome(result), **options)["content_state"]["auto_dismiss_minutes"]
+        assert (sent, type(sent)) == (5, int)
+
+
+@pytest.mark.parametrize("tags", [["nightly"], ("nightly",), {"nightly"}, {"nightly": 1}.keys()])
+def test_tags_are_any_collection_of_strings_as_for_a_request(tags: Any) -> None:
+    assert StreamRequest(content_state={"title": "t"}, tags=tags).to_wire()["tags"] == ["nightly"]
+    assert _sent(_outcome(), tags=tags)["tags"] == ["airflow", "nightly"]
+
+
+@pytest.mark.parametrize("tags", ["nightly", b"nightly", {"nightly": 1}, iter(["nightly"]), 5])
+def test_tags_that_are_no_collection_are_refused_as_for_a_request(tags: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="tags: must be a list"):
+        StreamRequest(content_state={"title": "t"}, tags=tags)
+    with pytest.raises(InvalidRequestError, match="tags: must be a list"):
+        _sent(_outcome(), tags=tags)
 
 
 def test_metadata_that_leaves_no_room_keeps_the_users_alone() -> None:

@@ -242,7 +242,7 @@ def test_tuples_and_mappings_of_any_kind_are_lists_and_objects() -> None:
     assert json.loads(figures.encode())["metrics"] == [{"label": "CPU", "value": 7}, {"label": "Rows", "value": "7 M"}]
 
 
-@pytest.mark.parametrize("done", [2.5, "2", None.__class__, np.float64(2), [1]], ids=repr)
+@pytest.mark.parametrize("done", [2.5, "2", None.__class__, np.float64("nan"), [1]], ids=repr)
 def test_a_count_that_cannot_be_used_is_a_warning_and_no_other_update_is_lost(
     done: Any, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -158,8 +158,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"success_color": "grene"}, r"^success_color: 'grene' is not a color; did you mean green\?$"),
     ({"failure_color": "rde"}, r"^failure_color: 'rde' is not a color; did you mean red\?$"),
     ({"on_success": "alert"}, "on_success: 'alert' is not among segmented_progress, progress"),
-    ({"success_auto_dismiss_minutes": "five"}, "success_auto_dismiss_minutes: must be a whole number of minutes"),
-    ({"failure_auto_dismiss_minutes": -1}, "failure_auto_dismiss_minutes: must be a whole number of minutes"),
+    ({"success_auto_dismiss_minutes": "five"}, "success_auto_dismiss_minutes: must be a whole number of 0 or more"),
+    ({"failure_auto_dismiss_minutes": -1}, "failure_auto_dismiss_minutes: must be a whole number of 0 or more"),
     ({"action": "https://x"}, "action: must be a mapping or an action, not a string; it is 'https://x'"),
     (
         {"content_state": {"type": "value", "title": "t", "value": 1, "color": "grene"}},
@@ -212,6 +212,38 @@ def test_what_is_wrong_with_a_state_is_said_when_the_dag_is_parsed(kind: Any, op
     named = {} if kind is ActivitySmithStreamNotifier else {"task_id": "show"}
     with pytest.raises(InvalidRequestError, match=words):
         kind(**named, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        (end_activitysmith_stream, "state", "content_state"),
+        (end_activitysmith_stream, "icon", "icon in content_state"),
+        (end_activitysmith_stream, "color", "success_color or failure_color"),
+        (end_activitysmith_stream, "timeout", "patience"),
+        (end_activitysmith_stream, "conn_id", "activitysmith_conn_id"),
+        (ActivitySmithStreamNotifier, "color", "color in content_state"),
+        (ActivitySmithStreamNotifier, "percentage", "percentage in content_state"),
+        (ActivitySmithStreamNotifier, "state", "content_state"),
+    ],
+)
+def test_an_argument_that_belongs_elsewhere_is_answered_with_its_place(kind: Any, name: str, meant: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"^{name}: is not an option; did you mean {meant}\?$"):
+        kind(**{name: 5})
+
+
+def test_an_option_that_is_like_none_is_answered_with_those_that_there_are() -> None:
+    with pytest.raises(InvalidRequestError, match=r"^total: is not an option; known are stream_key, "):
+        end_activitysmith_stream(total=5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("written", "shown"), [("{{ 10 / 2 }}", 5), ("{{ 5 }}", 5)])
+def test_minutes_that_a_template_divides_are_whole(sandbox: Sandbox, written: str, shown: int) -> None:
+    sandbox.start("nightly")
+    notifier = end_activitysmith_stream("nightly", title="Own", success_auto_dismiss_minutes=written)
+    notifier({"dag": DAG("nightly", schedule=None), "run_id": "r1", "reason": "success"})
+    (end,) = sandbox.ends("nightly")
+    assert (end["content_state"]["title"], end["content_state"]["auto_dismiss_minutes"]) == ("Own", shown)
 
 
 def test_a_misspelt_parameter_is_recognized() -> None:

@@ -4,7 +4,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -130,8 +130,9 @@ def _to_jsonable(value: Any) -> Any:
 
 
 def to_list(value: Any) -> Any:
-    """A tuple as a list; anything else as it is."""
-    return list(value) if isinstance(value, tuple) else value
+    """A collection, such as a tuple or a set, as a list; a text, a mapping and anything else as it is."""
+    is_one = isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray, Mapping))
+    return list(value) if is_one else value
 
 
 def to_dict(value: Any) -> Any:
@@ -181,7 +182,7 @@ MetricValue: TypeAlias = Annotated[_AnyNumber | str, BeforeValidator(_check_metr
 WholeNumber: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Field(ge=0)]
 Steps: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Field(ge=1)]
 
-Tags: TypeAlias = Annotated[list[Tag], BeforeValidator(to_list)]
+Tags: TypeAlias = Annotated[list[Tag], Field(strict=True), BeforeValidator(to_list)]
 Channels: TypeAlias = Annotated[list[Text], BeforeValidator(to_list), Field(min_length=1)]
 MetadataValue: TypeAlias = Annotated[str | bool | _AnyNumber, BeforeValidator(_check_metadata_value)]
 Metadata: TypeAlias = Annotated[

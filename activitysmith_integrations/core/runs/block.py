@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import operator
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Generic, SupportsIndex, TypeVar
 
 from activitysmith_integrations.core.client import ActivitySmithClient, AsyncActivitySmithClient
+from activitysmith_integrations.core.counts import whole_number
 from activitysmith_integrations.core.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -116,7 +116,9 @@ class Block(Generic[ClientT, SenderT]):
     def _record_progress(self, done: SupportsIndex | None, subtitle: str | None) -> None:
         """Show how many steps are done, and another second line."""
         try:
-            count = None if done is None else operator.index(done)
+            count = whole_number(done)
+            if count is None and done is not None:
+                raise TypeError
             text = None if subtitle is None else _text_of(subtitle)
         except Exception:
             self._warn_once(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
+from activitysmith_integrations.core.counts import check_count
 from activitysmith_integrations.core.errors import InvalidRequestError, quoted
-from activitysmith_integrations.core.models.fields import Color
+from activitysmith_integrations.core.models.fields import Color, to_list
 from activitysmith_integrations.core.models.requests import ActionInput, AlertInput, MetadataInput, StateInput
 from activitysmith_integrations.core.suggest import check_names, unknown_name
 
@@ -122,6 +123,9 @@ def check_options(
         if color is not None and not (isinstance(color, str) and color in get_args(Color)):
             hint = unknown_name(color if isinstance(color, str) else "", get_args(Color))
             raise InvalidRequestError((name, f"{quoted(color)} is not a color; {hint}"))
+    for name in ("success_auto_dismiss_minutes", "failure_auto_dismiss_minutes"):
+        if options.get(name) is not None:
+            check_count(name, options[name], least=0)
     for name, (fits, kind) in _KINDS.items():
         if options.get(name) is not None and not fits(options[name]):
             raise InvalidRequestError((name, f"must be {kind}, not {quoted(options[name])}"))
@@ -132,12 +136,8 @@ def given(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (options or {}).items() if value is not None}
 
 
-def _is_minutes(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
 def _is_list_of_strings(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+    return isinstance(to_list(value), list) and all(isinstance(one, str) for one in to_list(value))
 
 
 # What the picture is made with, so that its kind must be right before the request can be checked.
@@ -146,8 +146,6 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "subtitle": (lambda value: isinstance(value, str), "a string"),
     "include_error": (lambda value: isinstance(value, bool), "True or False"),
     "start_unseen_failures": (lambda value: isinstance(value, bool), "True or False"),
-    "success_auto_dismiss_minutes": (_is_minutes, "a whole number of minutes, 0 or more"),
-    "failure_auto_dismiss_minutes": (_is_minutes, "a whole number of minutes, 0 or more"),
     "tags": (_is_list_of_strings, "a list of strings"),
     "metadata": (lambda value: isinstance(value, Mapping), "a mapping"),
 }

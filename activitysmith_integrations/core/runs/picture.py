@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from activitysmith_integrations.core.counts import check_count
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.models.fields import Color
 from activitysmith_integrations.core.models.requests import EndStreamRequest, OpenURLAction, StreamRequest
@@ -249,7 +250,7 @@ def _minutes_of_failure(options: Mapping[str, Any], style: _Style) -> int | None
 
 
 def _auto_dismiss(minutes: int | None) -> dict[str, int]:
-    return {} if minutes is None else {"auto_dismiss_minutes": minutes}
+    return {} if minutes is None else {"auto_dismiss_minutes": check_count("auto_dismiss_minutes", minutes, least=0)}
 
 
 def _percentage(done: int | None, total: int | None) -> int:
