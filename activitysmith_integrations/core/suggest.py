@@ -8,6 +8,8 @@ from activitysmith_integrations.core.errors import InvalidRequestError, quoted
 
 # Comparing takes microseconds for each name and letter, and callers have little time.
 _MAX_COMPARED, _MAX_LENGTH = 500, 100
+# A word that more options have in common tells nothing.
+_MAX_MEANT = 3
 # What other libraries call an option; it counts where there is such an option.
 _SYNONYMS = {"timeout": "patience"}
 
@@ -46,7 +48,7 @@ def meant_option(name: str, known: Collection[str], synonyms: Mapping[str, str] 
     for word in (name, closest(name, [*known, *members]) or name):
         for names, place in ((known, ""), (members, " in content_state")):
             found = _with_word(word, names)
-            if found:
+            if 0 < len(found) <= _MAX_MEANT:
                 return _did_you_mean(name, " or ".join(found) + place)
     return None
 

@@ -472,6 +472,8 @@ def test_a_misspelt_option_is_recognized(kind: Any, written: str, meant: str) ->
         (ActivitySmithFollowRunOperator, "patient", r"did you mean patience\?"),
         (ActivitySmithEndStreamOperator, "missingok", r"did you mean missing_ok\?"),
         (ActivitySmithEndStreamOperator, "retires", r"did you mean retries\?"),
+        (ActivitySmithEndStreamOperator, "retry", r"did you mean retries\?"),
+        (ActivitySmithStreamOperator, "steps", r"did you mean number_of_steps in content_state\?"),
         (ActivitySmithEndStreamOperator, "state", r"did you mean content_state\?"),
         (ActivitySmithEndStreamOperator, "color", r"did you mean success_color or failure_color\?"),
         (ActivitySmithStreamOperator, "color", r"did you mean color in content_state\?"),
