@@ -25,8 +25,9 @@ def test_a_stream_starts_and_ends_with_the_connections_key(sandbox: Sandbox) -> 
 
 @pytest.mark.parametrize("name", ["conn_id", "activitysmith_con_id"])
 def test_a_connection_by_another_name_is_recognized(name: str) -> None:
+    wrong: Any = {name: "ours"}
     with pytest.raises(InvalidRequestError, match=rf"{name}: is not an option; did you mean activitysmith_conn_id\?"):
-        ActivitySmithHook(**{name: "ours"})
+        ActivitySmithHook(**wrong)
     assert ActivitySmithHook("ours", logger_name="ours").activitysmith_conn_id == "ours"
 
 
