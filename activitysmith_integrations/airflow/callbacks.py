@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from activitysmith_integrations.airflow import needs_airflow, templates
+from activitysmith_integrations.airflow.arguments import given, plain
 from activitysmith_integrations.airflow.callback_budget import (
     LEAST_SECONDS,
     MAX_SECONDS_IN_TASK,
@@ -104,9 +105,9 @@ class Callback(BaseNotifier):
         options: Mapping[str, Any],
         context: Context | None = None,
     ) -> None:
-        self.stream_key = stream_key
-        self.activitysmith_conn_id = activitysmith_conn_id
-        self.options = templates.given(options)
+        self.stream_key = plain(stream_key, ("stream_key",))
+        self.activitysmith_conn_id = plain(activitysmith_conn_id, ("activitysmith_conn_id",))
+        self.options = given(options)
         templates.check_conn_id(activitysmith_conn_id)
         super().__init__(context=context)
 
@@ -130,7 +131,7 @@ def target_of(callback: Callback, run: Run) -> Target:
     """
     from activitysmith_integrations.core.keys import check_stream_key
 
-    text = _environments(callback, run).text
+    text = _rendering(callback, run).text
     conn_id = templates.render_name("activitysmith_conn_id", callback.activitysmith_conn_id, run.context, text)
     written = callback.stream_key
     key = run.stream_key if written is None else _rendered_key(callback, written, run, text)
@@ -164,10 +165,8 @@ def rendered_options(callback: Callback, run: Run) -> dict[str, Any]:
         callback: The callback.
         run: The run that it is about.
     """
-    environments = _environments(callback, run)
-    rendered = {
-        name: templates.render(value, (name,), run.context, environments) for name, value in callback.options.items()
-    }
+    how = _rendering(callback, run)
+    rendered = {name: templates.render(value, (name,), run.context, how) for name, value in callback.options.items()}
     return dict(templates.typed(rendered))
 
 
@@ -185,8 +184,8 @@ def options_to_show(callback: Callback, run: Run) -> dict[str, Any]:
         return {}
 
 
-def _environments(callback: Callback, run: Run) -> templates.Environments:
-    return templates.environments(run.dag, lambda: callback.get_template_env(dag=None))
+def _rendering(callback: Callback, run: Run) -> templates.Rendering:
+    return templates.rendering(run.dag, lambda: callback.get_template_env(dag=None))
 
 
 def say(callback: Callback, line: tuple[int, str]) -> None:

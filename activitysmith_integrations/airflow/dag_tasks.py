@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from activitysmith_integrations.airflow.arguments import plain
 from activitysmith_integrations.airflow.task_states import Role, Task, Tasks, in_order
 
 # A serialized operator has no class of ours any more, only its name.
@@ -64,7 +65,7 @@ def written_key(task: Any) -> str | None:
     else:  # each instance may have its own
         expanded = getattr(getattr(task, "expand_input", None), "value", None)
         key = "expanded" if isinstance(expanded, Mapping) and "stream_key" in expanded else None
-    return None if key is None else str(key)
+    return None if key is None else str(plain(key, ("stream_key",)))
 
 
 def has_own_picture(task: Any) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from activitysmith_integrations.airflow.templates import SYNONYMS, given, is_template, templates_in, typed
+from activitysmith_integrations.airflow.arguments import given
+from activitysmith_integrations.airflow.templates import SYNONYMS, is_template, templates_in, typed
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import check_stream_key
 from activitysmith_integrations.core.models.requests import StreamRequest

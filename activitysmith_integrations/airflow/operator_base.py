@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow import needs_airflow, templates
+from activitysmith_integrations.airflow.arguments import given, plain
 from activitysmith_integrations.airflow.compat import AirflowFailException, conf
 from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
@@ -54,9 +55,9 @@ def keeps_arguments(init: _Init) -> _Init:
     @functools.wraps(init)
     def keep(self: Operator, **arguments: Any) -> None:
         _refuse_misspelt(type(self), arguments)
-        kept = {name: arguments.get(name, default) for name, default in own.items()}
+        kept = {name: plain(arguments.get(name, default), (name,)) for name, default in own.items()}
         for name, value in kept.items():
-            setattr(self, name, templates.plain(value))
+            setattr(self, name, value)
         init(self, **arguments)
         self._check(kept)
 
@@ -120,8 +121,9 @@ class Operator(BaseOperator):
             ConfigurationError: A number of seconds or the connection's id is no such thing.
         """
         _refuse_misspelt(cls, arguments)
-        cls._check(arguments)
-        found: OperatorPartial = super().partial(**arguments)
+        kept = {name: plain(arguments[name], (name,)) for name in (*NAMES, *cls.option_names) if name in arguments}
+        cls._check(kept)
+        found: OperatorPartial = super().partial(**{**arguments, **kept})
         return found
 
     @classmethod
@@ -132,7 +134,7 @@ class Operator(BaseOperator):
             if name in _known_arguments(cls) and not isinstance(arguments.get(name, True), bool):
                 raise core.InvalidRequestError((name, f"must be True or False, not {quoted(arguments[name])}"))
         key = arguments.get("stream_key")
-        options = templates.given({name: arguments.get(name) for name in cls.option_names})
+        options = given({name: arguments.get(name) for name in cls.option_names})
         if key is not None or options:
             from activitysmith_integrations.airflow import literals
 
@@ -155,7 +157,7 @@ class Operator(BaseOperator):
         return written_key(dag.get_task(self.task_id) if dag else self)
 
     def _options(self) -> dict[str, Any]:
-        return templates.given({name: getattr(self, name) for name in self.option_names})
+        return given({name: getattr(self, name) for name in self.option_names})
 
     def render_template(
         self,
@@ -173,21 +175,22 @@ class Operator(BaseOperator):
             seen_oids: The ids of what upstream tasks returned, for a mapped operator: data, and no templates.
 
         Raises:
-            AirflowFailException: The stream key or the connection renders to None or to nothing.
+            AirflowFailException: The stream key or the connection renders to None or to nothing, or a value holds
+                itself.
         """
         if seen_oids is not None and id(content) in seen_oids:
             return content
-        found = templates.environments(self.dag, self.get_template_env)
+        how = templates.rendering(self.dag, self.get_template_env)
         name = next((field for field in self.template_fields if getattr(self, field) is content), None)
         if name is None:
             return super().render_template(content, context, jinja_env, seen_oids)
         known: Mapping[str, Any] = {**context}
-        if name in NAMES:
-            try:
-                return templates.render_name(name, content, known, found.text)
-            except core.InvalidRequestError as error:
-                raise AirflowFailException(str(error)) from error
-        return templates.render(content, (name,), known, found)
+        try:
+            if name in NAMES:
+                return templates.render_name(name, content, known, how.text)
+            return templates.render(content, (name,), known, how)
+        except core.InvalidRequestError as error:
+            raise AirflowFailException(str(error)) from error
 
     def execute(self, context: Context, deferrals: int = 0) -> dict[str, Any]:
         """Make the call.

@@ -1,17 +1,21 @@
 """Templates without the engine's traps: nothing is rendered in place, nothing missing becomes empty, texts stay texts.
 
-A DAG with ``render_template_as_native_obj`` makes Python objects of what it renders: ``1,234`` a tuple, ``2026_11_27``
-a number. What the API takes as text is therefore rendered as text; only numbers, whole lists and mappings, and what is
-the user's own JSON may become what they look like.
+Jinja's native rendering evaluates texts that look like Python: ``1,234`` becomes a tuple, ``2026_11_27`` a number. In a
+DAG with ``render_template_as_native_obj`` everything is therefore rendered as text, too. Only a template that is one
+value, and no text, gives this value, where the API takes such a one.
 """
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from decimal import Decimal
+from numbers import Number
+from typing import TYPE_CHECKING, Any
 
+from activitysmith_integrations.airflow.arguments import Path, is_own_json, is_resolved_later, plain
 from activitysmith_integrations.core.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -59,20 +63,18 @@ _TEXTS = frozenset(
 )
 _LISTS_OF_TEXTS = frozenset({"channels", "step_colors", "tags"})
 
-Path: TypeAlias = tuple[str | int, ...]
-
 
 @dataclass(frozen=True)
-class Environments:
-    """The Jinja environments of a DAG.
+class Rendering:
+    """How the templates of a DAG are rendered.
 
     Args:
         text: Renders texts.
-        native: Renders what may become a Python object; the same one unless the DAG renders native objects.
+        is_native: Whether the DAG renders native objects.
     """
 
     text: jinja2.Environment
-    native: jinja2.Environment
+    is_native: bool = False
 
 
 # The DAGs that this process has parsed, or run tasks of: dag.test() calls a DAG's callbacks with a serialized DAG,
@@ -89,8 +91,8 @@ def remember_dag(dag: Any) -> None:
     _parsed_dags[str(dag.dag_id)] = dag
 
 
-def environments(dag: Any, make_environment: Callable[[], jinja2.Environment]) -> Environments:
-    """The environments that a DAG's templates are rendered with.
+def rendering(dag: Any, make_environment: Callable[[], jinja2.Environment]) -> Rendering:
+    """How a DAG's templates are rendered.
 
     Args:
         dag: The DAG of the context; it may be a serialized one, or none.
@@ -106,20 +108,16 @@ def environments(dag: Any, make_environment: Callable[[], jinja2.Environment]) -
         environment = make_environment()
         # Without a DAG Airflow's own lets names that nobody knows become empty.
         environment.undefined = jinja2.StrictUndefined
-        return Environments(environment, environment)
-    return Environments(dag.get_template_env(force_sandboxed=True), dag.get_template_env())
+        return Rendering(environment)
+    is_native = bool(getattr(dag, "render_template_as_native_obj", False))
+    return Rendering(dag.get_template_env(force_sandboxed=True), is_native)
 
 
 def is_template(value: Any) -> bool:
     """Whether a value is only known when a task runs: a template, or a task's output."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value
-    return _is_resolved_later(value)
-
-
-def _is_resolved_later(value: Any) -> bool:
-    """Whether a value is an argument that Airflow resolves when a task runs, such as another task's output."""
-    return callable(getattr(value, "resolve", None)) and not isinstance(value, type)
+    return is_resolved_later(value)
 
 
 def check_conn_id(conn_id: Any) -> None:
@@ -153,7 +151,7 @@ def render_name(name: str, value: Any, context: Mapping[str, Any], environment: 
     if not is_template(value):
         return str(value)
     if not isinstance(value, str):
-        rendered = value.resolve(context)
+        rendered = plain(value.resolve(context), (name,))
         _refuse_none(name, rendered, "an earlier task's output")
     else:
 
@@ -172,52 +170,75 @@ def _refuse_none(name: str, part: Any, written: str) -> None:
         raise InvalidRequestError((name, f"{written} is None; what it looks for is not there"))
 
 
-def render(value: Any, path: Path, context: Mapping[str, Any], environments: Environments) -> Any:
+def render(value: Any, path: Path, context: Mapping[str, Any], how: Rendering) -> Any:
     """A value with all templates in it rendered; the value itself stays as it is.
 
     Args:
         value: A string, lists and mappings of strings, or another task's output.
         path: The option that it is, and the members and positions below it.
         context: What templates can name.
-        environments: The Jinja environments.
+        how: How the DAG's templates are rendered.
+
+    Raises:
+        InvalidRequestError: An object that it renders to holds itself.
     """
     if isinstance(value, str):
         if not is_template(value):
             return value
-        environment = environments.text if _is_text(path) else environments.native
-        return environment.from_string(value).render(context)
+        if how.is_native and not _is_text(path):
+            return _object_or_text(value, path, context, how.text)
+        return how.text.from_string(value).render(context)
     if isinstance(value, Mapping):
-        return {name: render(member, (*path, str(name)), context, environments) for name, member in value.items()}
+        return {name: render(member, (*path, str(name)), context, how) for name, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [render(member, (*path, index), context, environments) for index, member in enumerate(value)]
-    if _is_resolved_later(value):
-        return value.resolve(context)
+        return [render(member, (*path, index), context, how) for index, member in enumerate(value)]
+    if is_resolved_later(value):
+        return plain(value.resolve(context), path)
     return value
+
+
+def _object_or_text(template: str, path: Path, context: Mapping[str, Any], environment: jinja2.Environment) -> Any:
+    """The value that a template is, if it is but one and the API takes it there; else the text."""
+    import jinja2
+
+    from activitysmith_integrations.core.models import fields
+
+    parts, finalize = list[Any](), environment.finalize
+
+    @jinja2.pass_context  # of what needs no context Jinja makes texts when it compiles
+    def keep(_: Any, part: Any) -> Any:
+        parts.append(part if finalize is None else finalize(part))
+        return parts[-1]
+
+    text = environment.overlay(finalize=keep).from_string(template).render(context)
+    if len(parts) != 1 or isinstance(parts[0], jinja2.Undefined) or str(parts[0]).strip() != text.strip():
+        return text
+    found = plain(fields.plain(parts[0]), path)
+    return found if _is_taken(found, path) else text
+
+
+def _is_taken(found: Any, path: Path) -> bool:
+    """Whether the API takes an object where texts are taken as well; elsewhere the models say what is wrong with it."""
+    if isinstance(found, (float, Decimal)) and not math.isfinite(found):
+        return False
+    is_number = isinstance(found, Number)  # booleans count as numbers
+    if not is_own_json(path):
+        if path[0] == "metadata" and len(path) > 1:
+            return is_number
+        if path[-1] == "value":
+            return is_number and not isinstance(found, bool) and found >= 0
+    return found is None or is_number or isinstance(found, (Mapping, list, tuple))
 
 
 def _is_text(path: Path) -> bool:
     """Whether the API takes what stands there as text."""
-    if path[0] == "metadata" or path[:2] in (("action", "body"), ("secondary_action", "body")):
+    if path[0] == "metadata" or is_own_json(path):
         return False
     names = [part for part in path if isinstance(part, str)]
     is_entry = isinstance(path[-1], int)
     if names[-1] in _LISTS_OF_TEXTS:
         return is_entry
     return path == ("alert", "body") or (names[-1] in _TEXTS and not is_entry)
-
-
-def plain(value: Any) -> Any:
-    """A model as the mapping it stands for, so that templates in it are found and it can be stored as JSON."""
-    return value.to_wire() if hasattr(value, "to_wire") else value
-
-
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, as plain values.
-
-    Args:
-        values: Options by name; None means not given.
-    """
-    return {name: plain(value) for name, value in values.items() if value is not None}
 
 
 def typed(options: Mapping[str, Any]) -> Any:

@@ -1,9 +1,14 @@
 """Native rendering, keys that render to nothing, and what is checked when a DAG is parsed."""
 
+import dataclasses
+import math
+from collections.abc import Callable
 from datetime import timedelta
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
+import pydantic
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator
@@ -12,6 +17,7 @@ from with_airflow.runs import Run
 
 from activitysmith_integrations.airflow import policy, templates
 from activitysmith_integrations.airflow.compat import AirflowFailException
+from activitysmith_integrations.airflow.dag_tasks import written_key
 from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
     ActivitySmithStreamNotifier,
@@ -22,7 +28,14 @@ from activitysmith_integrations.airflow.operators import (
     ActivitySmithFollowRunOperator,
     ActivitySmithStreamOperator,
 )
-from activitysmith_integrations.core import AlertState, ConfigurationError, InvalidRequestError, stream_key
+from activitysmith_integrations.core import (
+    AlertState,
+    ConfigurationError,
+    InvalidRequestError,
+    Metric,
+    WebhookAction,
+    stream_key,
+)
 
 RUN_ID = "manual__2026-11-27"
 
@@ -31,7 +44,7 @@ def native(**options: Any) -> DAG:
     return DAG("nightly", schedule=None, render_template_as_native_obj=True, **options)
 
 
-def executed(sandbox: Sandbox, key: str, **options: Any) -> Any:
+def executed(sandbox: Sandbox, key: str, *, params: dict[str, Any] | None = None, **options: Any) -> Any:
     """The end that an operator of a DAG with native rendering sends."""
     with native():
         operator = ActivitySmithEndStreamOperator(task_id="end", **options)
@@ -44,7 +57,7 @@ def executed(sandbox: Sandbox, key: str, **options: Any) -> Any:
         "dag_run": dag_run,
         "ti": ti,
         "task_instance": ti,
-        "params": {"tags": ["2026", "nightly"], "rows": 42},
+        "params": {"tags": ["2026", "nightly"], "rows": 42, "share": 0.5, "sound": True, **(params or {})},
     }
     operator.render_template_fields(context)
     operator.execute(context)
@@ -91,6 +104,206 @@ def test_a_whole_list_or_state_may_come_from_a_template(sandbox: Sandbox) -> Non
     body = executed(sandbox, KEY, tags="{{ params.tags }}", content_state=state)
     assert body["tags"] == ["airflow", "2026", "nightly"]
     assert body["content_state"]["metrics"] == [{"label": "7", "value": 42}]
+
+
+def notified(sandbox: Sandbox, key: str, **options: Any) -> Any:
+    """The end that a notifier of a DAG with native rendering sends."""
+    with native(params={"rows": 42, "share": 0.5, "sound": True}) as dag:
+        BaseOperator(task_id="a")
+    sandbox.start(key)
+    context = {**Run(dag).ended("success"), "run_id": RUN_ID, "params": {"rows": 42, "share": 0.5, "sound": True}}
+    end_activitysmith_stream(**options)(context)
+    return sandbox.ends(key)[0]
+
+
+def webhook(body: Any) -> dict[str, Any]:
+    return {"type": "webhook", "title": "Again", "url": "https://example.com", "body": body}
+
+
+both = pytest.mark.parametrize("ends", [executed, notified])
+
+
+@both
+@pytest.mark.parametrize("text", ["1,234", "12e4567", "None", "True", "2026_11_27", "0x1f", "[1]", "42", "{'a': 1}"])
+def test_a_text_that_looks_like_python_reaches_the_service_as_it_is(
+    sandbox: Sandbox, ends: Callable[..., Any], text: str
+) -> None:
+    written = f'{{{{ "{text}" }}}}'
+    body = ends(
+        sandbox,
+        KEY,
+        metadata={"commit": written},
+        action=webhook({"commit": written, "all": [written]}),
+        secondary_action=webhook({"commit": written}),
+        content_state={"type": "value", "title": "Commit", "value": written},
+    )
+    assert body["metadata"]["commit"] == text
+    assert body["action"]["body"] == {"commit": text, "all": [text]}
+    assert body["secondary_action"]["body"] == {"commit": text}
+    assert body["content_state"]["value"] == text
+    stats = [{"label": "Commit", "value": written}]
+    sandbox.reset()
+    state = ends(sandbox, KEY, content_state={"type": "stats", "title": "t", "metrics": stats})["content_state"]
+    assert state["metrics"] == [{"label": "Commit", "value": text}]
+
+
+@both
+def test_a_template_that_is_one_number_boolean_or_collection_stays_one(
+    sandbox: Sandbox, ends: Callable[..., Any]
+) -> None:
+    members = {"rows": "{{ params.rows }}", "share": "{{ params.share }}", "sound": "{{ params.sound }}"}
+    body = ends(
+        sandbox,
+        KEY,
+        metadata=members,
+        action=webhook({**members, "list": "{{ [params.rows] }}", "null": "{{ none }}", "text": "{{ params.rows }}!"}),
+        content_state={"type": "value", "title": "Rows", "value": "{{ params.rows }}"},
+    )
+    found = {"rows": 42, "share": 0.5, "sound": True}
+    assert {name: body["metadata"][name] for name in found} == found
+    assert body["action"]["body"] == {**found, "list": [42], "null": None, "text": "42!"}
+    assert body["content_state"]["value"] == 42
+
+
+@pytest.mark.parametrize(
+    ("rendered", "text"), [(None, "None"), (math.inf, "inf"), (math.nan, "nan"), ([1], "[1]"), ({"a": 1}, "{'a': 1}")]
+)
+def test_an_object_that_metadata_and_values_cannot_hold_is_its_text(sandbox: Sandbox, rendered: Any, text: str) -> None:
+    body = executed(
+        sandbox,
+        KEY,
+        params={"found": rendered},
+        metadata={"found": "{{ params.found }}"},
+        content_state={"type": "value", "title": "Found", "value": "{{ params.found }}"},
+    )
+    assert (body["metadata"]["found"], body["content_state"]["value"]) == (text, text)
+
+
+def test_what_a_dag_makes_of_each_value_counts(sandbox: Sandbox) -> None:
+    options: Any = {"jinja_environment_kwargs": {"finalize": lambda value: 0 if value is None else value}}
+    with native(**options) as dag:
+        BaseOperator(task_id="a")
+    sandbox.start(KEY)
+    end_activitysmith_stream(metadata={"rows": "{{ none }}"})({**Run(dag).ended("success"), "run_id": RUN_ID})
+    assert sandbox.ends(KEY)[0]["metadata"]["rows"] == 0
+
+
+def test_what_a_bar_is_drawn_from_is_a_number_as_without_native_rendering(sandbox: Sandbox) -> None:
+    state = {"type": "progress", "title": "Rows", "value": "{{ '42' }}", "upper_limit": "{{ '84' }}"}
+    body = executed(sandbox, KEY, content_state=state)
+    assert (body["content_state"]["value"], body["content_state"]["upper_limit"]) == (42, 84)
+
+
+class Names(str, Enum):  # noqa: UP042 - the enums of older code
+    KEY = "etl"
+    TEMPLATE = "etl-{{ run_id }}"
+    TITLE = "Nightly {{ run_id }}"
+    MEMBER = "title"
+    CONNECTION = "activitysmith_default"
+
+
+@both
+@pytest.mark.parametrize(("written", "key"), [(Names.KEY, "etl"), (Names.TEMPLATE, f"etl-{RUN_ID}")])
+def test_members_of_an_enum_are_the_texts_that_they_stand_for(
+    sandbox: Sandbox, ends: Callable[..., Any], written: Names, key: str
+) -> None:
+    body = ends(
+        sandbox,
+        key,
+        stream_key=written,
+        activitysmith_conn_id=Names.CONNECTION,
+        content_state={Names.MEMBER: Names.TITLE, "type": "alert", "message": Names.KEY},
+        tags=[Names.TITLE],
+    )
+    assert body["content_state"] == {"title": f"Nightly {RUN_ID}", "type": "alert", "message": "etl"}
+    assert body["tags"] == ["airflow", f"Nightly {RUN_ID}"]
+
+
+def test_a_key_that_an_enum_holds_is_the_same_one_for_all_tasks_of_a_dag() -> None:
+    with DAG("nightly", schedule=None, default_args={"stream_key": Names.KEY}) as dag:
+        ActivitySmithEndStreamOperator(task_id="one")
+        ActivitySmithEndStreamOperator.partial(task_id="mapped", stream_key=Names.KEY).expand(title=["a", "b"])
+    assert {task.task_id: written_key(task) for task in dag.tasks} == {"one": "etl", "mapped": "etl"}
+
+
+class Report(pydantic.BaseModel):
+    run: str
+    due: timedelta = timedelta(minutes=5)
+
+
+@dataclasses.dataclass
+class Owner:
+    name: str
+
+
+@both
+def test_models_are_searched_for_templates_wherever_they_are(sandbox: Sandbox, ends: Callable[..., Any]) -> None:
+    report = Report(run="{{ run_id }}")
+    body = ends(
+        sandbox,
+        KEY,
+        content_state={"title": "t", "type": "stats", "metrics": [Metric(label="Rows", value="{{ run_id }}")]},
+        action=webhook({"all": [report], "owner": Owner("{{ run_id }}"), "tags": {"{{ run_id }}"}}),
+        secondary_action=WebhookAction(title="Again", url="https://example.com", body={"of": report}),
+    )
+    assert body["content_state"]["metrics"] == [{"label": "Rows", "value": RUN_ID}]
+    written = {"run": RUN_ID, "due": "PT5M"}
+    assert body["action"]["body"] == {"all": [written], "owner": {"name": RUN_ID}, "tags": [RUN_ID]}
+    assert body["secondary_action"]["body"] == {"of": written}
+
+
+def test_what_mapped_instances_share_may_be_models_too(sandbox: Sandbox) -> None:
+    state = {"title": "t", "type": "stats", "metrics": [Metric(label="Rows", value="{{ run_id }}")]}
+    with DAG("nightly", schedule=None):
+        mapped: Any = ActivitySmithStreamOperator.partial(task_id="show", content_state=state).expand(stream_key=["a"])
+    assert mapped.partial_kwargs["content_state"]["metrics"] == [{"label": "Rows", "value": "{{ run_id }}"}]
+
+
+def recursive(kind: type) -> Any:
+    found: Any = kind()
+    if isinstance(found, dict):
+        found |= {"title": "t", "type": "alert", "message": "m", "icon": found}
+    else:
+        found.append(found)
+    return found
+
+
+RECURSIVE: list[tuple[str, Any]] = [
+    ("content_state", recursive(dict)),
+    ("content_state", {"title": "{{ run_id }}", "type": "alert", "message": "m", "icon": recursive(dict)}),
+    ("metadata", recursive(dict)),
+    ("tags", recursive(list)),
+    ("alert", recursive(dict)),
+    ("action", recursive(dict)),
+    ("action", webhook(recursive(dict))),
+    ("secondary_action", webhook({"all": recursive(list)})),
+]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda **options: end_activitysmith_stream(**options),
+        lambda **options: ActivitySmithStreamNotifier(**{"content_state": {"title": "t"}, **options}),
+        lambda **options: ActivitySmithEndStreamOperator(task_id="one", **options),
+        lambda **options: ActivitySmithFollowRunOperator(task_id="one", **options),
+        lambda **options: ActivitySmithStreamOperator(task_id="one", **options),
+        lambda **options: ActivitySmithStreamOperator.partial(task_id="one", **options),
+    ],
+)
+@pytest.mark.parametrize(("name", "value"), RECURSIVE)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what is partial was never mapped
+def test_a_value_that_holds_itself_is_refused_by_its_name(kind: Callable[..., Any], name: str, value: Any) -> None:
+    with (
+        DAG("nightly", schedule=None),
+        pytest.raises(InvalidRequestError, match=f"^{name}: is nested more than 100 levels deep; it may hold itself$"),
+    ):
+        kind(**{name: value})
+
+
+def test_an_output_that_holds_itself_is_refused_by_its_name(sandbox: Sandbox) -> None:
+    with pytest.raises(AirflowFailException, match="content_state: is nested more than 100 levels deep"):
+        executed(sandbox, KEY, content_state=SimpleNamespace(resolve=lambda context: recursive(dict)))
 
 
 def test_a_notifier_renders_texts_as_texts_too(sandbox: Sandbox) -> None:
@@ -151,7 +364,7 @@ def test_a_serialized_dag_has_the_macros_and_filters_of_its_file(sandbox: Sandbo
     serialized = SimpleNamespace(dag_id="nightly", tasks=[], timezone=None)
     end({"dag": serialized, "run_id": "r1", "reason": "success"})
     assert len(sandbox.ends("NIGHTLY-OF-A-MACRO")) == 1
-    assert templates.environments(serialized, lambda: None).text.globals["key"] is key  # type: ignore[arg-type,return-value]
+    assert templates.rendering(serialized, lambda: None).text.globals["key"] is key  # type: ignore[arg-type,return-value]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -1,0 +1,97 @@
+"""What users give, as plain values, in which templates are found and which Airflow can store as JSON."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.keys import plain_string
+
+Path: TypeAlias = tuple[str | int, ...]
+
+# Python and pydantic-core themselves stop at a few hundred; requests need five levels, and a webhook's body some more.
+_MAX_LEVELS = 100
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as plain values.
+
+    Args:
+        values: Options by name; None means not given.
+
+    Raises:
+        InvalidRequestError: One holds itself.
+    """
+    return {name: plain(value, (name,)) for name, value in values.items() if value is not None}
+
+
+def plain(value: Any, path: Path) -> Any:
+    """A value with strings for enums' members, and mappings for models; the value itself where it holds none of them.
+
+    Airflow knows data from templates by their identity.
+
+    Args:
+        value: What was given.
+        path: The argument that it is, and the members and positions below it.
+
+    Raises:
+        InvalidRequestError: It holds itself, or is as deep as if it did.
+    """
+    if isinstance(value, str):
+        return value if type(value) is str else plain_string(value)
+    if is_resolved_later(value):
+        return value
+    if not isinstance(value, type) and hasattr(value, "to_wire"):
+        value = value.to_wire()
+    elif is_own_json(path):
+        value = _in_json(value)
+    if not isinstance(value, (Mapping, list, tuple)):
+        return value
+    if len(path) > _MAX_LEVELS:
+        rule = f"is nested more than {_MAX_LEVELS} levels deep; it may hold itself"
+        raise InvalidRequestError((str(path[0]), rule))
+    if isinstance(value, Mapping):
+        members = {_name(name): plain(member, (*path, _name(name))) for name, member in value.items()}
+        return value if _are(value, members) and _are(value.values(), members.values()) else members
+    entries = [plain(entry, (*path, index)) for index, entry in enumerate(value)]
+    return value if _are(value, entries) else entries
+
+
+def is_own_json(path: Path) -> bool:
+    """Whether what stands there is in a webhook's body, which is the user's own JSON.
+
+    Args:
+        path: The argument, and the members and positions below it.
+    """
+    return path[:2] in (("action", "body"), ("secondary_action", "body"))
+
+
+def is_resolved_later(value: Any) -> bool:
+    """Whether a value is an argument that Airflow resolves when a task runs, such as another task's output.
+
+    Args:
+        value: The value.
+    """
+    return callable(getattr(value, "resolve", None)) and not isinstance(value, type)
+
+
+def _name(name: Any) -> Any:
+    return plain_string(name) if isinstance(name, str) else name
+
+
+def _are(old: Iterable[Any], new: Iterable[Any]) -> bool:
+    return all(map(operator.is_, old, new))
+
+
+def _in_json(value: Any) -> Any:
+    """What JSON has for a value, such as one of pydantic; the value itself where it is plain or JSON has nothing."""
+    if value is None or isinstance(value, (bool, int, float, Mapping, list, tuple)):
+        return value
+    from pydantic_core import to_jsonable_python
+
+    try:
+        return to_jsonable_python(value)
+    except Exception:  # the models say what is wrong with it
+        return value
