@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from activitysmith_integrations.core.errors import InvalidRequestError
-from activitysmith_integrations.core.keys import plain_string
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -40,7 +39,7 @@ def plain(value: Any, path: Path) -> Any:
         InvalidRequestError: It holds itself, or is as deep as if it did.
     """
     if isinstance(value, str):
-        return value if type(value) is str else plain_string(value)
+        return _string(value)
     if is_resolved_later(value):
         return value
     if not isinstance(value, type) and hasattr(value, "to_wire"):
@@ -78,7 +77,15 @@ def is_resolved_later(value: Any) -> bool:
 
 
 def _name(name: Any) -> Any:
-    return plain_string(name) if isinstance(name, str) else name
+    return _string(name) if isinstance(name, str) else name
+
+
+def _string(value: str) -> str:
+    if type(value) is str:
+        return value
+    from activitysmith_integrations.core.keys import plain_string  # a DAG file without options does not load it
+
+    return plain_string(value)
 
 
 def _are(old: Iterable[Any], new: Iterable[Any]) -> bool:
