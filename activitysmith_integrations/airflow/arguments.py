@@ -96,9 +96,9 @@ def _in_json(value: Any) -> Any:
     """What JSON has for a value, such as one of pydantic; the value itself where it is plain or JSON has nothing."""
     if value is None or isinstance(value, (bool, int, float, Mapping, list, tuple)):
         return value
-    from pydantic_core import to_jsonable_python
+    from activitysmith_integrations.core.models.fields import in_json
 
     try:
-        return to_jsonable_python(value)
+        return in_json(value)
     except Exception:  # the models say what is wrong with it
         return value

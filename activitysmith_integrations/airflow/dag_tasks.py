@@ -63,8 +63,7 @@ def written_key(task: Any) -> str | None:
     elif "stream_key" in arguments:
         key = arguments["stream_key"]
     else:  # each instance may have its own
-        expanded = getattr(getattr(task, "expand_input", None), "value", None)
-        key = "expanded" if isinstance(expanded, Mapping) and "stream_key" in expanded else None
+        key = "expanded" if _is_expanded(task, "stream_key") else None
     return None if key is None else str(plain(key, ("stream_key",)))
 
 
@@ -76,8 +75,17 @@ def has_own_picture(task: Any) -> bool:
     """
     if not getattr(task, "is_mapped", False):
         return any(getattr(task, name, None) is not None for name in _PICTURE)
+    return any(name in task.partial_kwargs or _is_expanded(task, name) for name in _PICTURE)
+
+
+def _is_expanded(task: Any, name: str) -> bool:
+    """Whether the instances of a mapped task have an argument of their own each, as far as is known by now."""
     expanded = getattr(getattr(task, "expand_input", None), "value", None)
-    return any(name in one for one in (task.partial_kwargs, expanded) if isinstance(one, Mapping) for name in _PICTURE)
+    if isinstance(expanded, Mapping):  # expand(...)
+        return name in expanded
+    if isinstance(expanded, (list, tuple)):  # expand_kwargs([...])
+        return any(name in one for one in expanded if isinstance(one, Mapping))
+    return expanded is not None  # expand_kwargs with what another task returns
 
 
 def role_of(task: Any) -> Role:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from activitysmith_integrations.airflow.arguments import given
-from activitysmith_integrations.airflow.templates import SYNONYMS, is_template, templates_in, typed
+from activitysmith_integrations.airflow.templates import is_template, templates_in, typed
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import check_stream_key
 from activitysmith_integrations.core.models.requests import StreamRequest
@@ -42,7 +42,7 @@ def check_end(options: Mapping[str, Any], *, other: Sequence[str] = ()) -> None:
     Raises:
         InvalidRequestError: One is misspelt, or a value that is no template breaks a rule.
     """
-    check_options(dict.fromkeys(options), other=other, synonyms=SYNONYMS)
+    check_options(dict.fromkeys(options), other=other)
     literal: Any = _literal(given(options))
     with _of_literals(literal):
         check_end_options(literal)
@@ -74,7 +74,7 @@ def check_state(members: Mapping[str, Any], *, other: Sequence[str]) -> None:
     Raises:
         InvalidRequestError: One is misspelt or missing, or a value that is no template breaks a rule.
     """
-    check_names(members, StreamRequest.model_fields, other=other, synonyms=SYNONYMS)
+    check_names(members, StreamRequest.model_fields, other=other)
     if members.get("content_state") is None:
         raise InvalidRequestError(("content_state", "is required"))
     check_stream(given(members))

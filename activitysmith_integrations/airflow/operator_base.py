@@ -121,9 +121,10 @@ class Operator(BaseOperator):
             ConfigurationError: A number of seconds or the connection's id is no such thing.
         """
         _refuse_misspelt(cls, arguments)
-        kept = {name: plain(arguments[name], (name,)) for name in (*NAMES, *cls.option_names) if name in arguments}
-        cls._check(kept)
-        found: OperatorPartial = super().partial(**{**arguments, **kept})
+        own = {name: plain(arguments[name], (name,)) for name in (*NAMES, *cls.option_names) if name in arguments}
+        arguments |= own
+        cls._check(arguments)
+        found: OperatorPartial = super().partial(**arguments)
         return found
 
     @classmethod

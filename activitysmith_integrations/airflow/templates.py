@@ -21,9 +21,6 @@ from activitysmith_integrations.core.errors import ConfigurationError, InvalidRe
 if TYPE_CHECKING:
     import jinja2
 
-SYNONYMS = {"conn_id": "activitysmith_conn_id", "key": "stream_key"}
-"""What people call some arguments of operators and notifiers."""
-
 _KEYS_BEGIN_WITH = "ask_"  # the API's rule
 
 _NUMBERS = frozenset(

@@ -333,12 +333,13 @@ def test_a_success_that_a_task_alone_shows_is_ended_by_nobody_else() -> None:
 def test_an_operator_that_ends_the_runs_stream_is_no_step_and_one_that_ends_another_is() -> None:
     with _dag(tags=["activitysmith"]) as dag:
         of_tables = ActivitySmithEndStreamOperator.partial(task_id="of_tables").expand(stream_key=["k1", "k2"])
+        of_files = ActivitySmithEndStreamOperator.partial(task_id="of_files").expand_kwargs([{"stream_key": "k3"}])
         of_phase = ActivitySmithEndStreamOperator(task_id="of_phase", stream_key="load-phase")
         of_run = ActivitySmithEndStreamOperator.partial(task_id="of_run").expand(title=["t1", "t2"])
-        BaseOperator(task_id="a") >> of_tables >> of_phase >> BaseOperator(task_id="b") >> of_run
+        BaseOperator(task_id="a") >> of_tables >> of_files >> of_phase >> BaseOperator(task_id="b") >> of_run
     policy.dag_policy(dag)
-    assert list(counted_tasks(plain_tasks(dag))) == ["a", "of_tables", "of_phase", "b"]
-    assert list(counted_tasks(plain_tasks(dag), "load-phase")) == ["a", "of_tables"]
+    assert list(counted_tasks(plain_tasks(dag))) == ["a", "of_tables", "of_files", "of_phase", "b"]
+    assert list(counted_tasks(plain_tasks(dag), "load-phase")) == ["a", "of_tables", "of_files"]
     assert _shown_by(dag.get_task("of_phase"), "success")
     assert not dag.get_task("of_run").on_success_callback
 

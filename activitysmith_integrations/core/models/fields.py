@@ -115,11 +115,23 @@ def _to_json_object(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     try:
-        body = to_jsonable_python(dict(value), fallback=_to_jsonable)
+        body = in_json(dict(value))
         json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
         raise PydanticCustomError("json", "cannot be written as JSON: {fault}", {"fault": str(error)}) from None
     return body
+
+
+def in_json(value: Any) -> Any:
+    """What JSON has for a value, such as a model or a date.
+
+    Args:
+        value: The value, and all that it holds.
+
+    Raises:
+        PydanticSerializationError, TypeError, ValueError: JSON has nothing for it.
+    """
+    return to_jsonable_python(value, fallback=_to_jsonable)
 
 
 def _to_jsonable(value: Any) -> Any:
