@@ -29,6 +29,7 @@ from activitysmith_integrations.prefect.payloads import end_payload, lost_payloa
 from activitysmith_integrations.prefect.triggers import (
     STATE_TYPES,
     check_known,
+    check_lost_after,
     related_to,
     when_ended,
     when_lost,
@@ -114,7 +115,8 @@ async def aend_live_activity_stream_automation(
         credentials: The block, its name, or None for the environment's key.
         results: The ends of runs to act upon; a timeout is one with a failure.
         lost_after: Without a heartbeat from a run for this long, show it as crashed; a run that waits is not taken for
-            a lost one. It must be 10 s at least, and longer than the time between two heartbeats, as far as the
+            a lost one. A heartbeat tells its deployment by its id, so call this again for one that was deleted and made
+            again. It must be 10 s at least, and longer than the time between two heartbeats, as far as the
             settings here tell it: ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, 180 s by default. Early 3.6 releases give none
             unless ``PREFECT_RUNNER_HEARTBEAT_FREQUENCY`` is set. The run's state stays as it is. A heartbeat that
             reaches the server after the run's end, as that of a run of less than a second does (seen on 3.8.8), is
@@ -210,9 +212,10 @@ async def _checked(
 
     related, key = related_to(flow), check_stream_key(stream_key)
     ended = when_ended(related, results)
-    lost = None if lost_after is None else when_lost(related, lost_after)
+    silence = None if lost_after is None else check_lost_after(lost_after)
     check_end_options(options, other=other)
-    await check_known(flow)
+    deployment_id = await check_known(flow)
+    lost = None if silence is None else when_lost(related, deployment_id, silence)
     return _Plan(flow, key, await resolve(credentials), when_started(related), ended, lost, options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect import Flow, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
@@ -55,11 +56,14 @@ def related_to(flow: str) -> Related:
     return [{"prefect.resource.role": role, "prefect.resource.name": name} for role, name in wanted.items()]
 
 
-async def check_known(flow: str) -> None:
+async def check_known(flow: str) -> UUID | None:
     """Refuse a flow or deployment that the server does not know: an automation for it would never act.
 
     Args:
         flow: A flow's name, or a deployment's as ``flow/deployment``.
+
+    Returns:
+        The deployment's id, None for a flow.
 
     Raises:
         InvalidRequestError: There is none of that name.
@@ -69,14 +73,14 @@ async def check_known(flow: str) -> None:
     async with get_client() as client:
         if slash:
             known = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
-            if await client.read_deployments(flow_filter=wanted, deployment_filter=known):
-                return
+            for found in await client.read_deployments(flow_filter=wanted, deployment_filter=known):
+                return found.id
             flows = {one.id: one.name for one in await client.read_flows()}
             deployments = await client.read_deployments()
             names = [f"{flows[one.flow_id]}/{one.name}" for one in deployments if one.flow_id in flows]
         else:
             if await client.read_flows(flow_filter=wanted):
-                return
+                return None
             names = [one.name for one in await client.read_flows()]
     kind, advice = ("deployment", "deploy or serve it first") if slash else ("flow", "run, deploy or serve it first")
     meant = closest(flow, names)
@@ -129,14 +133,11 @@ def _trigger(related: Related, match: dict[str, Any]) -> EventTrigger:
     )
 
 
-def when_lost(related: Related, after: timedelta) -> EventTrigger:
-    """When a run that goes on gives no heartbeat for so long.
-
-    Any change of its state counts as one: a run that waits (paused, suspended, for its next attempt) gives none.
+def check_lost_after(after: timedelta) -> timedelta:
+    """How long a run that goes on may give no heartbeat.
 
     Args:
-        related: The flow and deployment.
-        after: How long; 10 s at least (Prefect's rule, 3.8), and longer than the time between two heartbeats.
+        after: What the user gave: 10 s at least (Prefect's rule, 3.8), and longer than the time between two heartbeats.
 
     Raises:
         InvalidRequestError: It is no such time.
@@ -153,6 +154,22 @@ def when_lost(related: Related, after: timedelta) -> EventTrigger:
             "where the flows run and here"
         )
         raise InvalidRequestError(("lost_after", rule))
+    return after
+
+
+def when_lost(related: Related, deployment_id: UUID | None, after: timedelta) -> EventTrigger:
+    """When a run that goes on gives no heartbeat for so long.
+
+    Any change of its state counts as one: a run that waits (paused, suspended, for its next attempt) gives none.
+
+    Args:
+        related: The flow and deployment.
+        deployment_id: The deployment's id, None for a flow: a heartbeat has no name of it (3.9).
+        after: How long.
+    """
+    if deployment_id is not None:
+        related = [one for one in related if one["prefect.resource.role"] != "deployment"]
+        related.append({"prefect.resource.id": f"prefect.deployment.{deployment_id}"})
     return EventTrigger(
         after={_HEARTBEAT},
         expect={_RUNS},

@@ -13,6 +13,8 @@ from prefect import flow, get_client
 from prefect.automations import Automation
 from prefect.blocks.webhook import Webhook
 from prefect.client.schemas.objects import StateType
+from prefect.server.events.schemas.automations import EventTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.server.utilities.user_templates import render_user_template_sync, validate_user_template
 from prefect.settings import PREFECT_UI_URL, temporary_settings
 from pydantic import SecretStr
@@ -200,6 +202,62 @@ def test_a_deployments_runs_are_told_from_the_flows_other_runs(account: Activity
         {"prefect.resource.role": "deployment", "prefect.resource.name": "prod"},
     ]
     assert automation.name == "End Live Activity stream nightly of nightly/prod"
+
+
+def event_of_run(event: str, resource: dict[str, str], deployment: dict[str, str], flow_name: str) -> ReceivedEvent:
+    """As Prefect 3.9.1 sends it for a deployment's run."""
+    return ReceivedEvent.model_validate(
+        {
+            "occurred": "2026-11-28T06:20:55.331729Z",
+            "event": f"prefect.flow-run.{event}",
+            "resource": {
+                "prefect.resource.id": "prefect.flow-run.013e8f5d-f201-40b1-beba-6255aa50b807",
+                "prefect.resource.name": "positive-tortoise",
+                **resource,
+            },
+            "related": [
+                {
+                    "prefect.resource.id": "prefect.flow.8b34ad33-7274-41e5-b944-07fdf0940ba8",
+                    "prefect.resource.role": "flow",
+                    "prefect.resource.name": flow_name,
+                },
+                {"prefect.resource.role": "deployment", **deployment},
+            ],
+            "id": "01a220d0-5aa4-7ed2-9390-764eacae690d",
+        }
+    )
+
+
+@pytest.mark.parametrize("make", [end_live_activity_stream_automation, live_activity_automation])
+@pytest.mark.parametrize("name", ["nightly", "nightly/prod"])
+def test_a_lost_run_is_known_by_its_heartbeats_which_have_its_deployments_id_alone(
+    make: Any, name: str, account: ActivitySmithCredentials, known: None
+) -> None:
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("nightly/prod")
+        other = client.create_deployment(client.create_flow(nightly), "other")
+    *_, ended, lost = (
+        EventTrigger.model_validate(saved(automation.name).trigger.model_dump(mode="json"))
+        for automation in make(name, "lost", credentials=account, lost_after=timedelta(minutes=10))
+    )
+
+    def events(deployment_id: object, deployment_name: str, flow_name: str) -> list[ReceivedEvent]:
+        by_id = {"prefect.resource.id": f"prefect.deployment.{deployment_id}"}
+        over = {"prefect.run-count": "1", "prefect.state-name": "Completed", "prefect.state-type": "COMPLETED"}
+        return [
+            event_of_run("heartbeat", {"prefect.version": "3.9.1"}, by_id, flow_name),
+            event_of_run("Completed", over, {**by_id, "prefect.resource.name": deployment_name}, flow_name),
+        ]
+
+    heartbeat, completed = events(deployment.id, "prod", "nightly")
+    assert lost.covers(heartbeat)
+    assert lost.starts_after(heartbeat.event)
+    assert lost.covers(completed)
+    assert lost.expects(completed.event)
+    assert ended.covers(completed)
+    assert not any(lost.covers(event) for event in events(deployment.id, "prod", "daily"))
+    for event in events(other, "other", "nightly"):
+        assert lost.covers(event) == (name == "nightly")
 
 
 def test_flows_that_share_a_stream_have_an_automation_each(account: ActivitySmithCredentials, known: None) -> None:
