@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 
 from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.prefect.failed_task import UNNAMED_TASK
 from activitysmith_integrations.prefect.task_counts import CLOCK_DIFFERENCE, TaskCounts, count_tasks, first_failed_task
 
 # A look at a run that is a minute old shows a twentieth of it; one of five minutes or more is looked at every 15 s.
@@ -220,7 +221,8 @@ class RunWatch:
         """
         counts = self.counts or TaskCounts()
         started_at = self.started_at or outcome.started_at
-        outcome = replace(outcome, run=self.name, label=self.name, started_at=started_at)
+        failed_step = self.failed if outcome.failed_step == UNNAMED_TASK else outcome.failed_step
+        outcome = replace(outcome, run=self.name, label=self.name, started_at=started_at, failed_step=failed_step)
         if outcome.result == "succeeded":
             return replace(outcome, steps_done=total, steps_total=total, tasks_failed=counts.failed)
         # An API that knows of no task may be late, and nothing is lost where a run had none.

@@ -8,11 +8,8 @@ counted here.
 from __future__ import annotations
 
 import asyncio
-import inspect
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,6 +23,7 @@ from prefect.utilities.urls import url_for
 from activitysmith_integrations.core.counts import check_count
 from activitysmith_integrations.core.errors import message_of
 from activitysmith_integrations.core.keys import check_stream_key, stream_key
+from activitysmith_integrations.prefect.failed_task import failed_task
 
 if TYPE_CHECKING:  # a file that defines flows is imported without what only sending needs
     from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
@@ -39,8 +37,6 @@ _RESULTS: dict[StateType, Result] = {
     StateType.CANCELLING: "cancelled",
     StateType.CANCELLED: "cancelled",
 }
-# The module whose functions call a task's function, and stand before it in a traceback.
-_TASK_ENGINE = "prefect.task_engine"
 
 
 def key_or_default(key: str | None, name: str, run_id: UUID) -> str:
@@ -93,7 +89,7 @@ def hook_outcome(
         label=run.name,
         engine=ENGINE,
         unit="task",
-        failed_step=_failed_task(error) if isinstance(run, FlowRun) else None,
+        failed_step=failed_task(error) if isinstance(run, FlowRun) else None,
         started_at=run.start_time,
         ended_at=state.timestamp,
         url=run_url("flow-run" if isinstance(run, FlowRun) else "task-run", run.id),
@@ -164,7 +160,7 @@ def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
         label=run.name if run else None,
         engine=ENGINE,
         unit="task",
-        failed_step=_failed_task(error),
+        failed_step=failed_task(error),
         started_at=run.start_time if run else None,
         ended_at=datetime.now(UTC),
         url=run_url("flow-run", run.id) if run else None,
@@ -231,55 +227,3 @@ def _states(data: object) -> Iterator[State[Any]]:
     elif isinstance(data, (list, tuple, set)):
         values = data
     return (value for value in values if isinstance(value, State))
-
-
-def _failed_task(error: BaseException | None) -> str | None:
-    """The name of the outermost task that an exception came through, None where it came through none.
-
-    An exception keeps its traceback on the way from a task to its flow, from another thread too, though not
-    from another process. A task's function that is called directly, as ``task.fn()``, is no task.
-    """
-    if error is None:
-        return None
-    frames = _frames(error)
-    engine = (at for at, frame in enumerate(frames) if _is_engines(frame))
-    frames_of_tasks = frames[next(engine, len(frames)) :]
-    if frames_of_tasks:
-        # The engine raises a task's timeout itself; the task's own frames are in what it cut short (3.9).
-        cut_short = [frame for cause in _causes(error) for frame in _frames(cause)]
-        frames, frames_of_tasks = frames + cut_short, frames_of_tasks + cut_short
-    # The engine's frames hold the very task that ran; others may hold the one that it was made of, with_options().
-    known = [_task_names(frame for frame in frames if _is_engines(frame)), _task_names(frames)]
-    # Two tasks made of one function that still cannot be told apart are not named.
-    found = (names.get(frame.f_code, set()) for frame in frames_of_tasks for names in known)
-    return next((name for names in found if len(names) == 1 for name in names), None)
-
-
-def _is_engines(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") == _TASK_ENGINE
-
-
-def _frames(error: BaseException) -> list[FrameType]:
-    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions that led to one, the nearest first."""
-    seen = {id(error)}
-    cause = error.__cause__ or error.__context__
-    while cause and id(cause) not in seen:  # people's code can make a ring of them
-        yield cause
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-
-
-def _task_names(frames: Iterable[FrameType]) -> dict[CodeType, set[str]]:
-    """The names of the tasks that these frames can see, by the code of their functions."""
-    names: dict[CodeType, set[str]] = {}
-    for frame in frames:
-        for value in [*frame.f_globals.values(), *frame.f_locals.values()]:
-            if issubclass(type(value), Task):  # isinstance would ask a proxy what it stands for, and may raise
-                code = getattr(inspect.unwrap(value.fn), "__code__", None)
-                if code is not None:
-                    names.setdefault(code, set()).add(value.name)
-    return names

@@ -165,6 +165,16 @@ def test_a_run_that_fails_says_after_how_many_of_its_tasks(sandbox: Sandbox) -> 
     assert re.match("fail failed after (1 of 3 tasks, )?[0-9]+ s", message)
 
 
+def test_a_task_that_kept_another_from_beginning_is_named(sandbox: Sandbox) -> None:
+    @flow(name="nightly", **live_activity_hooks("nightly", total=2))
+    def nightly() -> None:
+        work.submit(fail.submit()).result()
+
+    assert nightly(return_state=True).is_failed()
+    (end,) = sandbox.ends("nightly")
+    assert end["content_state"]["message"].startswith("fail failed after ")
+
+
 def test_hundreds_of_tasks_at_once_stay_within_the_budget_of_ios(sandbox: Sandbox) -> None:
     @flow(name="nightly", **live_activity_hooks("nightly", total=200))
     def nightly() -> None:
@@ -796,3 +806,30 @@ def test_tasks_that_run_in_other_processes_are_counted(sandbox: Sandbox, tmp_pat
         go_on.touch()
     assert states(sandbox)[-1]["current_step"] == 2
     assert sandbox.ends("nightly")[0]["metadata"]["result"] == "failed"
+
+
+FAILS_IN_A_PROCESS = """
+from prefect import flow, task
+from prefect.task_runners import ProcessPoolTaskRunner
+from activitysmith_integrations.prefect import live_activity_hooks
+
+@task
+def load():
+    raise RuntimeError("it is full")
+
+@flow(name="nightly", task_runner=ProcessPoolTaskRunner(max_workers=1), **live_activity_hooks("nightly", total=1))
+def nightly():
+    load.submit().result()
+
+if __name__ == "__main__":
+    nightly(return_state=True)
+"""
+
+
+def test_a_task_that_fails_in_another_process_is_named(sandbox: Sandbox, tmp_path: Any) -> None:
+    path = tmp_path / "fails_in_a_process.py"
+    path.write_text(FAILS_IN_A_PROCESS)
+    with another_process(sandbox, str(path)):
+        pass
+    (end,) = sandbox.ends("nightly")
+    assert end["content_state"]["message"].startswith("load failed after ")

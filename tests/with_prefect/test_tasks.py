@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -292,6 +293,18 @@ def test_a_tasks_function_that_is_called_directly_is_not_the_step_that_failed(sa
     assert second.startswith("extract failed")
 
 
+def messages_of(flows: Iterable[Any], sandbox: Sandbox) -> list[str]:
+    """What failing runs of flows show in the stream ``nightly``, without how long they took."""
+    messages = []
+    for failing in flows:
+        sandbox.start("nightly")
+        state: Any = failing(return_state=True)
+        state = asyncio.run(state) if asyncio.iscoroutine(state) else state
+        assert state.is_failed()
+        messages.append(sandbox.ends("nightly")[-1]["content_state"]["message"].split(" after")[0])
+    return messages
+
+
 def test_hooks_name_the_task_that_a_flow_failed_in(sandbox: Sandbox) -> None:
     @task
     def extract() -> int:
@@ -324,14 +337,8 @@ def test_hooks_name_the_task_that_a_flow_failed_in(sandbox: Sandbox) -> None:
         extract()
         raise RuntimeError("it is full")
 
-    messages = []
-    for failing in (calling, mapping, returning, awaiting, no_task_at_fault):
-        sandbox.start("nightly")
-        state: Any = failing(return_state=True)
-        state = asyncio.run(state) if asyncio.iscoroutine(state) else state
-        assert state.is_failed()
-        messages.append(sandbox.ends("nightly")[-1]["content_state"]["message"].split(" after")[0])
-    assert messages == ["load failed"] * 4 + ["Failed"]
+    failing = (calling, mapping, returning, awaiting, no_task_at_fault)
+    assert messages_of(failing, sandbox) == ["load failed"] * 4 + ["Failed"]
 
 
 @task
@@ -342,6 +349,53 @@ def load_table() -> None:
 @task
 async def async_load_table() -> None:
     raise RuntimeError("it is full")
+
+
+def test_a_task_is_named_whatever_its_error_became_on_the_way(sandbox: Sandbox) -> None:
+    hooks = end_live_activity_stream_hooks("nightly")
+
+    @flow(**hooks)
+    def raising_from_it() -> None:
+        try:
+            load_table()
+        except RuntimeError as error:
+            raise ValueError("no orders today") from error
+
+    @flow(**hooks)
+    async def in_a_group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(async_load_table.with_options(name="load_table")())
+
+    @flow(**hooks)
+    def collecting() -> None:
+        errors = []
+        for _ in range(2):
+            try:
+                load_table()
+            except RuntimeError as error:
+                errors.append(error)
+        raise ExceptionGroup("not loaded", [ValueError("no orders today"), ExceptionGroup("tables", errors)])
+
+    failing = (raising_from_it, in_a_group, collecting)
+    assert messages_of(failing, sandbox) == ["load_table failed"] * 3
+
+
+def test_a_task_whose_error_was_handled_is_not_named(sandbox: Sandbox) -> None:
+    hooks = end_live_activity_stream_hooks("nightly")
+
+    @flow(**hooks)
+    def one_that_was_handled() -> None:
+        with contextlib.suppress(RuntimeError):
+            load_table()
+        raise ValueError("no orders today")
+
+    @flow(**hooks)
+    def ring() -> None:
+        first, second = ValueError("no orders today"), ValueError("no customers today")
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    assert messages_of((one_that_was_handled, ring), sandbox) == ["Failed"] * 2
 
 
 def test_a_failed_task_is_named_as_the_flow_named_it_with_options(sandbox: Sandbox) -> None:
@@ -365,13 +419,8 @@ def test_a_failed_task_is_named_as_the_flow_named_it_with_options(sandbox: Sandb
         assert customers
         orders()
 
-    messages = []
-    for failing in (calling, submitting, awaiting, of_one_function):
-        sandbox.start("nightly")
-        state: Any = failing(return_state=True)
-        state = asyncio.run(state) if asyncio.iscoroutine(state) else state
-        messages.append(sandbox.ends("nightly")[-1]["content_state"]["message"].split(" after")[0])
-    assert messages == ["orders failed"] * 4
+    failing = (calling, submitting, awaiting, of_one_function)
+    assert messages_of(failing, sandbox) == ["orders failed"] * 4
 
 
 def test_tasks_that_share_one_function_and_fail_within_each_other_are_not_mistaken(sandbox: Sandbox) -> None:
