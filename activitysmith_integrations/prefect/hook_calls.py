@@ -56,7 +56,7 @@ def start(settings: HookSettings, flow: Flow[..., object], run: FlowRun) -> None
     try:
         key = _key_of(settings.stream_key, flow, run)
         outcome = running_outcome(flow, run)
-        open_runs.begin(run.id, lambda: Follower(key, outcome, run, settings, log, open_runs.leave))
+        open_runs.begin(run.id, settings, lambda: Follower(key, outcome, run, settings, log, open_runs.leave))
     except Exception as error:
         log(*line_of_failed_update(key, "started", error))
 
@@ -74,7 +74,7 @@ async def end(settings: HookSettings, subject: Subject, run: FlowRun | TaskRun, 
     key = str(run.id)  # for the log, until there is a stream key
     try:
         outcome = hook_outcome(subject, run, state)
-        follower = open_runs.take(run.id) if outcome else None
+        follower = open_runs.take(run.id, settings) if outcome else None
         key = follower.stream_key if follower else _key_of(settings.stream_key, subject, run)
         if outcome is None:
             line = f"Live Activity stream {key!r} goes on: {state.name} is no end of a run."

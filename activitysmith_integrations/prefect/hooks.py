@@ -51,6 +51,10 @@ class HookSettings:
     options: core.EndOptions
     total: int | None = None
 
+    def are_of_stream_of(self, other: HookSettings) -> bool:
+        """Whether hooks with these settings and with others show a run in one stream of one account."""
+        return (self.stream_key, self.account) == (other.stream_key, other.account)
+
 
 class StateHook(Protocol):
     """A hook as flows and tasks take it. Parameters are named as Prefect's runner gives them."""

@@ -22,19 +22,20 @@ from activitysmith_integrations.core.retry import seconds_for_calls
 from activitysmith_integrations.core.runs.outcome import RunOutcome
 from activitysmith_integrations.prefect.ending import end_run
 from activitysmith_integrations.prefect.follower import Follower
+from activitysmith_integrations.prefect.hooks import HookSettings
 from activitysmith_integrations.prefect.runs import result_of, run_url
 from activitysmith_integrations.prefect.task_counts import impatient_client
 
 
 class _OpenRuns:
-    """The runs by their ids."""
+    """What shows the runs: one for each stream that a run has."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Start with none: what a parent shows is not its forked child's to end."""
-        self.followers: dict[UUID, Follower] = {}
+        self.followers: list[Follower] = []
         self.lock = threading.Lock()
 
 
@@ -42,35 +43,49 @@ _open = _OpenRuns()
 forks.in_child(_open.forget)
 
 
-def begin(run_id: UUID, make: Callable[[], Follower]) -> None:
+def begin(run_id: UUID, settings: HookSettings, make: Callable[[], Follower]) -> None:
     """Show a run until :func:`take`; one that is shown already, since its flow is retried, counts from zero.
 
     Args:
         run_id: The run.
+        settings: What its hooks were made with.
         make: Makes its follower.
     """
     with _open.lock:
-        known = _open.followers.get(run_id)
+        known = _of_hooks(run_id, settings)
         if known and not known.is_stopped:
             known.begin_again()
             return
         if known:
-            del _open.followers[run_id]
+            _open.followers.remove(known)
             known.close()
         follower = make()
         # Before it starts: a Ctrl-C right after that leaves nothing that nobody stops.
-        _open.followers[run_id] = follower
+        _open.followers.append(follower)
         try:
             follower.start()
         except RuntimeError:  # the machine has no thread to give; the run's end goes out without a follower
-            del _open.followers[run_id]
+            _open.followers.remove(follower)
             raise
 
 
-def take(run_id: UUID) -> Follower | None:
-    """The run, which whoever takes it has to end; None where it has no stream in this process."""
+def take(run_id: UUID, settings: HookSettings) -> Follower | None:
+    """The run, which whoever takes it has to end; None where these hooks do not show it in this process.
+
+    Args:
+        run_id: The run.
+        settings: What the hook that ends it was made with.
+    """
     with _open.lock:
-        return _open.followers.pop(run_id, None)
+        follower = _of_hooks(run_id, settings)
+        if follower:
+            _open.followers.remove(follower)
+        return follower
+
+
+def _of_hooks(run_id: UUID, settings: HookSettings) -> Follower | None:
+    of_run = (follower for follower in _open.followers if follower.run_id == run_id)
+    return next((follower for follower in of_run if follower.settings.are_of_stream_of(settings)), None)
 
 
 def find(run_id: UUID | None, stream_key: str) -> Follower | None:
@@ -81,7 +96,7 @@ def find(run_id: UUID | None, stream_key: str) -> Follower | None:
         stream_key: The stream.
     """
     with _open.lock:
-        found = [follower for follower in _open.followers.values() if follower.stream_key == stream_key]
+        found = [follower for follower in _open.followers if follower.stream_key == stream_key]
     return next((follower for follower in found if follower.run_id == run_id), found[-1] if found else None)
 
 
@@ -92,9 +107,9 @@ def leave(follower: Follower) -> None:
         follower: What shows it.
     """
     with _open.lock:
-        if _open.followers.get(follower.run_id) is not follower:
+        if follower not in _open.followers:
             return
-        del _open.followers[follower.run_id]
+        _open.followers.remove(follower)
     _end_as_known(follower)
 
 
@@ -105,7 +120,7 @@ def _end_open_runs() -> None:
     That happens where a run returns ``Cancelled()``, where the console of a killed worker's flow broke within
     Prefect's own log line about the hook (3.9), and where the process exits in the middle of a run.
     """
-    followers = list(_open.followers.values())
+    followers = list(_open.followers)
     for follower in followers:
         follower.leave()  # in its own thread: none can be started any more (Python 3.12)
     began = time.monotonic()

@@ -24,19 +24,23 @@ from prefect import flow, task
 from prefect.cache_policies import INPUTS
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
+from pydantic import SecretStr
 from support.peer import Peer, read_request
 from support.processes import eventually
-from support.sandbox import KEY, Sandbox
+from support.sandbox import KEY, Sandbox, running_sandbox
 from support.service import ENDED
 
 from activitysmith_integrations.core import InvalidRequestError, Metric, StatsState
 from activitysmith_integrations.prefect import (
+    ActivitySmithCredentials,
     aend_live_activity_stream,
     end_live_activity_stream,
     end_live_activity_stream_hook,
     end_live_activity_stream_hooks,
     live_activity_hooks,
+    stream_live_activity,
 )
+from activitysmith_integrations.prefect.hooks import FlowHooks, StateHook
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -544,6 +548,53 @@ def test_a_run_that_ends_another_stream_keeps_its_own_moving(sandbox: Sandbox) -
 
     nightly()
     states(sandbox)
+
+
+def by_hand(live: FlowHooks, end: StateHook) -> dict[str, Any]:
+    return {**live, "on_completion": [end, *live["on_completion"]]}
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        lambda: end_live_activity_stream_hooks("own", hooks=live_activity_hooks("nightly", total=1)),
+        lambda: live_activity_hooks("nightly", total=1, hooks=end_live_activity_stream_hooks("own")),
+        lambda: by_hand(live_activity_hooks("nightly", total=1), end_live_activity_stream_hook("own")),
+    ],
+    ids=["the end first", "the end last", "lists made by hand"],
+)
+def test_hooks_of_two_streams_on_one_flow_end_one_each(hooks: Any, sandbox: Sandbox) -> None:
+    @flow(name="nightly", **hooks())
+    def nightly() -> None:
+        stream_live_activity("own")
+        work()
+
+    nightly()
+    for key in ("nightly", "own"):
+        (end,) = sandbox.ends(key)
+        assert end["metadata"]["result"] == "succeeded"
+    assert sandbox.living() == []
+
+
+def test_two_accounts_are_shown_a_run_each_from_its_start_to_its_end(sandbox: Sandbox) -> None:
+    with running_sandbox() as other:
+        accounts = [ActivitySmithCredentials(api_key=SecretStr(KEY), base_url=one.base_url) for one in (sandbox, other)]
+
+        @flow(
+            name="nightly",
+            **live_activity_hooks(
+                "nightly", credentials=accounts[0], hooks=live_activity_hooks("nightly", credentials=accounts[1])
+            ),
+        )
+        def nightly() -> None:
+            work()
+
+        nightly()
+        for one in (sandbox, other):
+            assert states(one)[0]["type"] == "progress"
+            (end,) = one.ends("nightly")
+            assert end["metadata"]["result"] == "succeeded"
+            assert one.living() == []
 
 
 def test_the_key_of_a_run_is_made_once(sandbox: Sandbox) -> None:
