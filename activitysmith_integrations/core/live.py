@@ -33,7 +33,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     exits with code 143 or 129.
 
     A time limit around the block, such as Prefect's ``timeout_seconds`` of the flow that it is in, cancels it, and is
-    shown as a cancellation.
+    shown as a cancellation. Work that Prefect suspends or Airflow defers goes on later: its stream is not ended.
 
     Args:
         stream_key: The stream: 1 to 255 letters, digits, ``_`` and ``-``.
@@ -75,7 +75,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
         """
         self._record_step(step)
 
-    def update(self, *, done: SupportsIndex | None = None, subtitle: str | None = None) -> None:
+    def update(self, done: SupportsIndex | None = None, *, subtitle: str | None = None) -> None:
         """Show how far the work is. It returns at once, and may be called from any thread and signal handler.
 
         Args:
@@ -113,7 +113,10 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     def _finish(self, sender: UpdateSender, client: ActivitySmithClient, error: BaseException | None) -> None:
         try:
             left_at = time.monotonic()
-            end = self._end_of(sender.stop(), error).after(was_never_shown=sender.was_never_shown)
+            progress = sender.stop()
+            if self._is_left_running(error):
+                return
+            end = self._end_of(progress, error).after(was_never_shown=sender.was_never_shown)
             if end:
                 result = end_stream(client, self._key, end, deadline=self._deadline(left_at))
                 _log.log(*line_of_end(self._key, end, result))
@@ -184,7 +187,7 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         self._record_step(step)
         return _Done()
 
-    def update(self, *, done: SupportsIndex | None = None, subtitle: str | None = None) -> _Done:
+    def update(self, done: SupportsIndex | None = None, *, subtitle: str | None = None) -> _Done:
         """Show how far the work is; see :meth:`LiveActivity.update`. It may be awaited, and need not be."""
         self._record_progress(done, subtitle)
         return _Done()
@@ -237,7 +240,10 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
     async def _end(
         self, sender: AsyncUpdateSender, client: AsyncActivitySmithClient, error: BaseException | None, left_at: float
     ) -> None:
-        end = self._end_of(await sender.stop(), error).after(was_never_shown=sender.was_never_shown)
+        progress = await sender.stop()
+        if self._is_left_running(error):
+            return
+        end = self._end_of(progress, error).after(was_never_shown=sender.was_never_shown)
         if end:
             result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
             _log.log(*line_of_end(self._key, end, result))

@@ -1,8 +1,10 @@
 """When to try again: pure decisions about delays, ``Retry-After`` and the time budget of one call."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import SupportsFloat, SupportsIndex
 
 from activitysmith_integrations.core.errors import ConfigurationError, quoted
 
@@ -81,6 +83,9 @@ def check_patience(patience: object, *, at_most: float | None = None) -> float:
     Raises:
         ConfigurationError: It is no number of seconds of 2 or more, or more than that.
     """
+    if isinstance(patience, (SupportsFloat, SupportsIndex)) and not isinstance(patience, (int, float)):
+        with suppress(Exception):  # whatever an object of the user's own does; it is refused then
+            patience = float(patience)
     check_seconds("patience", patience, least=2)
     assert isinstance(patience, (int, float))  # noqa: S101 - checked just now
     if at_most is not None and patience > at_most:

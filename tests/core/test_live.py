@@ -179,9 +179,38 @@ class _EngineTimeout(BaseException):
     """As Airflow's own, which is no Exception."""
 
 
+def error_of(package: str, name: str, base: type[BaseException] = BaseException) -> BaseException:
+    """What an engine, which is not installed here, raises."""
+    return type(name, (base,), {"__module__": f"{package}.exceptions"})()
+
+
+PrefectSignal = type(error_of("prefect", "PrefectSignal"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        error_of("prefect", "Pause", PrefectSignal),
+        error_of("airflow.sdk", "TaskDeferred"),
+        error_of("airflow.sdk", "AirflowRescheduleException", Exception),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_work_that_its_engine_goes_on_with_later_keeps_its_stream(
+    live: Live, wire: Wire, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with pytest.raises(type(error)):
+        live(_raise(error), in_loop=True)
+    assert "DELETE" not in wire.methods
+    assert f"'nightly' goes on: {type(error).__name__} is no end of a run" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "result"),
     [
+        (error_of("prefect", "Abort", PrefectSignal), "cancelled"),
+        (error_of("people", "Pause", Exception), "failed"),
         (_EngineTimeout(), "failed"),
         (KeyboardInterrupt(), "cancelled"),
         (asyncio.CancelledError(), "cancelled"),
@@ -576,6 +605,22 @@ def test_a_step_without_a_name_is_a_warning_once(live: Live, wire: Wire, caplog:
     assert len(warnings) == 1
     assert "LookupError: no words" in warnings[0]
     assert wire.end["content_state"]["current_step"] == 1
+
+
+def test_the_number_of_steps_done_needs_no_name_and_another_value_is_a_warning(
+    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong: Any = "orders"
+
+    def body(activity: Activity) -> None:
+        activity.update(2)
+        activity.update(wrong)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        live(body, steps=3, in_loop=True)
+    assert wire.end["content_state"]["message"].startswith("Cancelled after 2 of 3 steps")
+    assert "update(done='orders', subtitle=None) was passed over" in caplog.text
 
 
 def test_an_interruption_between_making_the_client_and_its_sender_closes_the_client(

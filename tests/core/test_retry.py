@@ -1,4 +1,6 @@
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -104,6 +106,27 @@ def test_many_attempts_do_not_overflow() -> None:
 def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RetryPolicy(**options)
+
+
+class _Count:
+    def __index__(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize("patience", [5, 5.0, Decimal(5), Fraction(5), _Count()])
+def test_a_patience_may_be_any_real_number(patience: object) -> None:
+    assert repr(check_patience(patience, at_most=30)) == "5.0"
+
+
+class _Odd:
+    def __float__(self) -> float:
+        raise LookupError("no number")
+
+
+@pytest.mark.parametrize("patience", [True, "10", b"10", None, _Odd(), Decimal("nan"), Decimal("1e400"), 5j])
+def test_a_patience_that_is_no_number_is_refused(patience: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"patience: .* is not a number of seconds of 2 or more"):
+        check_patience(patience)
 
 
 @pytest.mark.parametrize(

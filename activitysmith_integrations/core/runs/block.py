@@ -38,6 +38,12 @@ _SYNONYMS = {"total": "steps", "name": "title", "key": "stream_key", "credential
 
 # Somebody wanted the work to stop. Anything else is a failure, such as a timeout of Airflow's, which is no Exception.
 _CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, TerminatedError)
+# What an engine stops a run's code with, by its package and its name, since no engine is imported here. It is no
+# failure (Prefect 3.9, Airflow 3.3): the run is suspended, deferred or rescheduled, or is over elsewhere.
+_GOES_ON_LATER = frozenset(
+    {("prefect", "Pause"), ("airflow", "TaskDeferred"), ("airflow", "AirflowRescheduleException")}
+)
+_STOPPED_BY_ENGINE = frozenset({("prefect", "PrefectSignal")})
 
 SenderT = TypeVar("SenderT", UpdateSender, AsyncUpdateSender)
 ClientT = TypeVar("ClientT", ActivitySmithClient, AsyncActivitySmithClient)
@@ -173,6 +179,13 @@ class Block(Generic[ClientT, SenderT]):
         self._sender = self._make_sender(self._key, self._start, self._client, labels=labels)
         return self._sender
 
+    def _is_left_running(self, error: BaseException | None) -> bool:
+        """Whether the stream is not ended, since the engine goes on with the work later."""
+        if not _is_among(_GOES_ON_LATER, error):
+            return False
+        _log.info("Live Activity stream %r goes on: %s is no end of a run.", self._key, type(error).__name__)
+        return True
+
     def _end_of(self, progress: Progress, error: BaseException | None) -> End:
         """How the stream is to end, by what the block was left with."""
         run = replace(self._outcome, result=_result(error), ended_at=datetime.now(UTC), steps_total=progress.total)
@@ -200,7 +213,13 @@ class Block(Generic[ClientT, SenderT]):
 def _result(error: BaseException | None) -> Result:
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "succeeded"
-    return "cancelled" if isinstance(error, _CANCELLATIONS) else "failed"
+    is_cancelled = isinstance(error, _CANCELLATIONS) or _is_among(_STOPPED_BY_ENGINE, error)
+    return "cancelled" if is_cancelled else "failed"
+
+
+def _is_among(classes: frozenset[tuple[str, str]], error: BaseException | None) -> bool:
+    """Whether an error is of one of these classes, given by package and name."""
+    return any((kind.__module__.partition(".")[0], kind.__name__) in classes for kind in type(error).__mro__)
 
 
 def _text_of(value: object) -> str:
