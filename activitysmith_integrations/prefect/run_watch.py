@@ -144,9 +144,9 @@ class RunWatch:
 
     @property
     def done(self) -> int:
-        """How many task runs are done; one that failed is not."""
+        """How many task runs are done; one that failed or was cancelled is not."""
         counts = self.counts or TaskCounts()
-        return max(counts.finished - counts.failed, self._done_before)
+        return max(counts.done, self._done_before)
 
     def begin_again(self) -> None:
         """Count from zero: the flow is retried."""
@@ -159,7 +159,7 @@ class RunWatch:
         self.started_at, over = latest_attempt(api.read_flow_run_states(self._run.id))
         if self._run.start_time and api.read_flow_run(self._run.id).run_count == self._run.run_count:
             before = count_tasks(api, self._run.id, over or self._run.start_time - CLOCK_DIFFERENCE)
-            self._done_before = before.finished - before.failed
+            self._done_before = before.done
 
     def look(self, api: SyncPrefectClient) -> bool:
         """Ask how far the run is; whether that has changed."""
@@ -228,6 +228,4 @@ class RunWatch:
         # An API that knows of no task may be late, and nothing is lost where a run had none.
         if not self._are_final or not counts.finished:
             return outcome
-        return replace(
-            outcome, steps_done=counts.finished - counts.failed, steps_total=total, tasks_failed=counts.failed
-        )
+        return replace(outcome, steps_done=counts.done, steps_total=total, tasks_failed=counts.failed)

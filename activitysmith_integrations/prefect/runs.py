@@ -16,7 +16,7 @@ from uuid import UUID
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import PrefectSignal, TerminationSignal
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
 from prefect.utilities.urls import url_for
 
@@ -37,6 +37,8 @@ _RESULTS: dict[StateType, Result] = {
     StateType.CANCELLING: "cancelled",
     StateType.CANCELLED: "cancelled",
 }
+# Somebody wanted the work to stop, or Prefect did: a run that suspends itself goes on later.
+_CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, PrefectSignal)
 
 
 def key_or_default(key: str | None, name: str, run_id: UUID) -> str:
@@ -155,7 +157,7 @@ def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
     run = context.flow_run if context else None
     return RunOutcome(
         pipeline=flow.name if flow else fallback_name,
-        result="failed" if error else "succeeded",
+        result=_result_of_error(error),
         run=run.name if run else None,
         label=run.name if run else None,
         engine=ENGINE,
@@ -167,6 +169,14 @@ def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:
         error_type=type(error).__name__ if error else None,
         error_text=message_of(error) if error else None,
     )
+
+
+def _result_of_error(error: BaseException | None) -> Result:
+    if error is None:
+        return "succeeded"
+    # A SIGTERM is the context of what it cancels in async code.
+    is_cancelled = isinstance(error, _CANCELLATIONS) and not isinstance(error.__context__, TerminationSignal)
+    return "cancelled" if is_cancelled else "failed"
 
 
 def flow_name() -> str | None:

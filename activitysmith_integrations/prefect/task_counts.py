@@ -33,14 +33,21 @@ class TaskCounts:
     """How many task runs a flow run has: nested ones count, and each subflow is one.
 
     Args:
-        finished: Those that are over, failed ones included.
+        finished: Those that are over, failed and cancelled ones included.
         failed: Those that failed or crashed.
+        cancelled: Those that were cancelled: they are over, and neither done nor failed.
         unfinished: Those that go on or are yet to begin. One whose inputs failed never begins, so it is not among them.
     """
 
     finished: int = 0
     failed: int = 0
+    cancelled: int = 0
     unfinished: int = 0
+
+    @property
+    def done(self) -> int:
+        """Those that completed."""
+        return self.finished - self.failed - self.cancelled
 
 
 @contextmanager
@@ -78,7 +85,12 @@ def count_tasks(api: SyncPrefectClient, run_id: UUID, since: datetime) -> TaskCo
         if state["state_name"] != _NEVER_BEGINS:
             by_type[state["state_type"]] += state["count_runs"]
     finished = sum(by_type[kind.value] for kind in _FINISHED)
-    return TaskCounts(finished, sum(by_type[kind.value] for kind in _FAILED), by_type.total() - finished)
+    return TaskCounts(
+        finished,
+        failed=sum(by_type[kind.value] for kind in _FAILED),
+        cancelled=by_type[StateType.CANCELLED.value],
+        unfinished=by_type.total() - finished,
+    )
 
 
 def first_failed_task(api: SyncPrefectClient, run_id: UUID, since: datetime) -> str | None:

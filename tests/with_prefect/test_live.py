@@ -24,6 +24,7 @@ from prefect import flow, task
 from prefect.cache_policies import INPUTS
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
+from prefect.states import Cancelled
 from pydantic import SecretStr
 from support.peer import Peer, read_request
 from support.processes import eventually
@@ -33,6 +34,8 @@ from support.service import ENDED
 from activitysmith_integrations.core import InvalidRequestError, Metric, StatsState
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
+    FlowHooks,
+    StateHook,
     aend_live_activity_stream,
     end_live_activity_stream,
     end_live_activity_stream_hook,
@@ -40,7 +43,6 @@ from activitysmith_integrations.prefect import (
     live_activity_hooks,
     stream_live_activity,
 )
-from activitysmith_integrations.prefect.hooks import FlowHooks, StateHook
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -167,6 +169,22 @@ def test_a_run_that_fails_says_after_how_many_of_its_tasks(sandbox: Sandbox) -> 
     assert nightly(return_state=True).is_failed()
     message = sandbox.ends("nightly")[0]["content_state"]["message"]
     assert re.match("fail failed after (1 of 3 tasks, )?[0-9]+ s", message)
+
+
+def test_a_task_that_was_cancelled_is_not_done(sandbox: Sandbox) -> None:
+    @task
+    def not_needed() -> Any:
+        return Cancelled()
+
+    @flow(name="nightly", **live_activity_hooks("nightly", total=3))
+    def nightly() -> None:
+        not_needed(return_state=True)
+        work()
+        fail()
+
+    assert nightly(return_state=True).is_failed()
+    (end,) = sandbox.ends("nightly")
+    assert end["content_state"]["message"].startswith("fail failed after 1 of 3 tasks")
 
 
 def test_a_task_that_kept_another_from_beginning_is_named(sandbox: Sandbox) -> None:

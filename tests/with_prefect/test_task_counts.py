@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("server")
 
 def test_finished_failed_crashed_cancelled_and_running_tasks_are_counted_for_what_they_are() -> None:
     since = datetime.now(UTC) - timedelta(minutes=1)
-    wanted = TaskCounts(finished=4, failed=2, unfinished=1)
+    wanted = TaskCounts(finished=4, failed=2, cancelled=1, unfinished=1)
 
     @task
     def end(make_state: Callable[[], State]) -> State:
@@ -40,3 +40,4 @@ def test_finished_failed_crashed_cancelled_and_running_tasks_are_counted_for_wha
         look()
 
     nightly()
+    assert wanted.done == 1

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ pytest.importorskip("prefect")
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, Pause, TerminationSignal
 from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 from prefect.states import Completed, Failed
 from pydantic import SecretStr
@@ -115,6 +116,38 @@ def test_told_of_an_error_it_shows_a_failure_and_the_step_that_failed(sandbox: S
     for end in sandbox.ends("nightly"):
         assert end["content_state"]["message"].startswith("load the warehouse failed after ")
     assert len(sandbox.ends("nightly")) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (KeyboardInterrupt(), "cancelled"),
+        (asyncio.CancelledError(), "cancelled"),
+        (GeneratorExit(), "cancelled"),
+        (Pause(state=None), "cancelled"),
+        (TerminationSignal(signal.SIGTERM), "failed"),
+        (SystemExit(1), "failed"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_told_of_a_cancellation_it_shows_that(
+    is_async: bool, error: BaseException, result: str, sandbox: Sandbox
+) -> None:
+    sandbox.start("nightly")
+    if is_async:
+        asyncio.run(aend_live_activity_stream.fn("nightly", error=error))
+    else:
+        end_live_activity_stream.fn("nightly", error=error)
+    (end,) = sandbox.ends("nightly")
+    assert end["metadata"]["result"] == result
+
+
+@pytest.mark.parametrize("step", [end_live_activity_stream, stream_live_activity])
+def test_a_key_given_to_a_step_belongs_to_credentials(step: Any, sandbox: Sandbox) -> None:
+    with pytest.raises(InvalidRequestError, match=r"api_key: is not an option; did you mean credentials\?"):
+        step.fn("nightly", api_key=KEY)
+    assert sandbox.all_requests() == []
 
 
 def test_its_run_is_named_after_the_stream(sandbox: Sandbox) -> None:
