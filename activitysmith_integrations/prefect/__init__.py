@@ -21,8 +21,8 @@ from activitysmith_integrations.prefect.automations import (
     live_activity_automation,
 )
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, ActivitySmithNotification
+from activitysmith_integrations.prefect.given_hooks import FlowHooks
 from activitysmith_integrations.prefect.hooks import (
-    FlowHooks,
     StateHook,
     end_live_activity_stream_hook,
     end_live_activity_stream_hooks,

@@ -213,7 +213,7 @@ async def _checked(
     related, key = related_to(flow), check_stream_key(stream_key)
     ended = when_ended(related, results)
     silence = None if lost_after is None else check_lost_after(lost_after)
-    check_end_options(options, other=other)
+    check_end_options(options, other=other, synonyms={"api_key": "credentials"})
     deployment_id = await check_known(flow)
     lost = None if silence is None else when_lost(related, deployment_id, silence)
     return _Plan(flow, key, await resolve(credentials), when_started(related), ended, lost, options)

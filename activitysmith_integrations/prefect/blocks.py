@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -22,6 +23,7 @@ _LOGO_URL = "https://github.com/ActivitySmithHQ.png?size=200"
 _DOCUMENTATION_URL = "https://activitysmith.com/docs"
 
 _RETRY = RetryPolicy()
+_LOADING_RULE = "must be a block, not a coroutine: await ActivitySmithCredentials.aload(), or give its name"
 _CREDENTIALS_RULE = "must be an ActivitySmithCredentials block or its name, not {}"
 # Prefect's rule for the names of blocks (3.9). No API key keeps it: each has a "_" in it.
 _NAME = re.compile(r"[a-z0-9-]+")
@@ -265,6 +267,9 @@ def _checked_name(given: str) -> str:
 
 
 def _check_block(given: object) -> None:
+    if inspect.iscoroutine(given):  # ActivitySmithCredentials.load() makes one where an event loop runs
+        given.close()
+        raise ConfigurationError(("credentials", _LOADING_RULE))
     if not isinstance(given, ActivitySmithCredentials):
         raise ConfigurationError(("credentials", _CREDENTIALS_RULE.format(type(given).__name__)))
 

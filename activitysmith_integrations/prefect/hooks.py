@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
+from typing import Any, Protocol, TypeAlias, Unpack, cast
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.flows import FlowStateHook
 
 from activitysmith_integrations import core
-from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.keys import check_stream_key
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patience
-from activitysmith_integrations.core.suggest import unknown_name
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, name_or_block
+from activitysmith_integrations.prefect.given_hooks import (
+    FlowHooks,
+    check_given_hooks,
+    check_no_hooks,
+    is_function,
+    of_default_hook,
+)
 from activitysmith_integrations.prefect.runs import check_total
 
 StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
@@ -29,8 +34,8 @@ StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
 _OTHER_PARAMETERS = ("stream_key", "credentials", "patience")
 _PARAMETERS_OF_LISTS = (*_OTHER_PARAMETERS, "hooks")
 _PARAMETERS_OF_LIVE_ACTIVITY = (*_PARAMETERS_OF_LISTS, "total")
-# What LiveActivity calls it.
-_SYNONYMS = {"steps": "total"}
+# What LiveActivity and the client call them.
+_SYNONYMS = {"steps": "total", "api_key": "credentials"}
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,6 @@ class StateHook(Protocol):
         self, flow: Flow[Any, Any] | Task[Any, Any], flow_run: FlowRun | TaskRun, state: State[Any]
     ) -> None:
         """Start or end the stream of the run that enters *state*."""
-
-
-class FlowHooks(TypedDict, total=False):
-    """The hook arguments of ``@flow``."""
-
-    on_completion: list[FlowStateHook[..., Any]]
-    on_failure: list[FlowStateHook[..., Any]]
-    on_crashed: list[FlowStateHook[..., Any]]
-    on_cancellation: list[FlowStateHook[..., Any]]
-    on_running: list[FlowStateHook[..., Any]]
 
 
 def live_activity_hooks(
@@ -115,7 +110,7 @@ def live_activity_hooks(
         ... def nightly_etl(): ...
     """
     total = check_total(total)
-    _check_options(options, _PARAMETERS_OF_LIVE_ACTIVITY, _SYNONYMS)
+    _check_options(options, _PARAMETERS_OF_LIVE_ACTIVITY)
     settings = replace(_check_settings(stream_key, credentials, patience, options), total=total)
     lists = _lists(settings, hooks)
 
@@ -168,6 +163,7 @@ def end_live_activity_stream_hooks(
     return _lists(_check_settings(stream_key, credentials, patience, options), hooks)
 
 
+@of_default_hook
 def end_live_activity_stream_hook(
     stream_key: StreamKey = None,
     *,
@@ -175,7 +171,7 @@ def end_live_activity_stream_hook(
     patience: float = DEFAULT_PATIENCE,
     **options: Unpack[core.EndOptions],
 ) -> StateHook:
-    """One hook, for a task's lists and for lists made by hand.
+    """One hook, for a task's lists and for lists made by hand. In a list itself, it is the hook without arguments.
 
     It keeps to its patience, never raises, and logs one line to the run's page. Called for a state that is no end
     of a run, such as within ``on_running``, it ends nothing. A stream that ``live_activity_hooks`` keep moving, of the
@@ -202,7 +198,7 @@ def end_live_activity_stream_hook(
 
 
 def _lists(settings: HookSettings, hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None) -> FlowHooks:
-    given = _check_hooks(hooks)
+    given = check_given_hooks(hooks, makers=(live_activity_hooks, end_live_activity_stream_hooks))
     hook: FlowStateHook[..., Any] = _end_hook(settings)
     lists = FlowHooks(
         on_completion=[hook, *given.get("on_completion", ())],
@@ -233,40 +229,17 @@ def _check_settings(
     patience: float,
     options: core.EndOptions,
 ) -> HookSettings:
-    if stream_key is not None and not callable(stream_key):
-        check_stream_key(stream_key)
+    if stream_key is not None and not is_function(stream_key):
+        check_stream_key(cast(str, stream_key))
     return HookSettings(stream_key, name_or_block(credentials), check_patience(patience), options)
 
 
-def _check_options(options: core.EndOptions, other: tuple[str, ...], synonyms: Mapping[str, str] | None = None) -> None:
-    if options:
-        from activitysmith_integrations.core.runs.picture import check_end_options
+def _check_options(options: core.EndOptions, other: tuple[str, ...]) -> None:
+    if not options:
+        return
+    from activitysmith_integrations.core.runs.picture import check_end_options
 
-        check_end_options(options, other=other, synonyms=synonyms)
-
-
-def _check_hooks(hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None) -> dict[str, list[Any]]:
-    """The hooks that a flow has already, as fresh lists."""
-    if hooks is None:
-        return {}
-    example = "a mapping such as {'on_failure': [tell_the_team]}"
-    if not isinstance(hooks, Mapping):
-        raise InvalidRequestError(("hooks", f"must be {example}, not {type(hooks).__name__}"))
-    return {kind: _check_list(kind, given) for kind, given in hooks.items()}
-
-
-def _check_list(kind: str, given: object) -> list[Any]:
-    if kind not in FlowHooks.__annotations__:
-        hint = unknown_name(str(kind), FlowHooks.__annotations__)
-        raise InvalidRequestError((f"hooks.{kind}", f"is not a kind of hook; {hint}"))
-    if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
-        raise InvalidRequestError((f"hooks.{kind}", f"must be a list of hooks, not {_kind_of(given)}"))
-    found = list(given)
-    for number, hook in enumerate(found):
-        if not callable(hook):
-            raise InvalidRequestError((f"hooks.{kind}.{number}", f"must be a function, not {_kind_of(hook)}"))
-    return found
-
-
-def _kind_of(value: object) -> str:
-    return f"the function {getattr(value, '__name__', '')}".rstrip() if callable(value) else repr(value)
+    if "hooks" in other:
+        check_no_hooks(options)
+    known = {name: meant for name, meant in _SYNONYMS.items() if meant in other}
+    check_end_options(options, other=other, synonyms=known)

@@ -31,6 +31,8 @@ class StreamOptions(BesideStreamState, total=False):
     """Second line."""
 
 
+# What LiveActivity and the client call them.
+_SYNONYMS = {"steps": "total", "api_key": "credentials"}
 # What a picture is made of where no whole state is given.
 _PICTURE = ("total", "done", "title", "subtitle")
 # Of what breaks a rule, these are not quoted.
@@ -52,7 +54,7 @@ def build_stream_request(stream_key: str, options: StreamOptions, *, other: Sequ
     from activitysmith_integrations.core.runs.picture import running_labels, shown_title
     from activitysmith_integrations.core.runs.progress import Progress
 
-    check_names(options, StreamOptions.__annotations__, other=other, synonyms={"steps": "total"})
+    check_names(options, StreamOptions.__annotations__, other=other, synonyms=_SYNONYMS)
     chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     check_options({name: value for name, value in chosen.items() if name in ("title", "subtitle", "tags")})
     picture = {name: chosen.pop(name) for name in _PICTURE if name in chosen}

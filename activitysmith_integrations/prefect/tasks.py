@@ -124,7 +124,7 @@ def _plan(stream_key: str | None, error: BaseException | None, missing_ok: bool,
     from activitysmith_integrations.core.runs.picture import check_end_options
     from activitysmith_integrations.prefect import open_runs
 
-    check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"))
+    check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"), synonyms={"api_key": "credentials"})
     key = _key(stream_key)
     if error is not None and not isinstance(error, BaseException):
         raise InvalidRequestError(("error", f"must be the exception that was caught, not {error!r}"))

@@ -368,6 +368,19 @@ def test_an_option_that_cannot_be_used_is_refused_where_it_is_written(options: A
 # The lists
 
 
+@pytest.mark.parametrize("subject", [nightly, load])
+@pytest.mark.parametrize("is_by_name", [False, True])
+def test_in_a_list_what_makes_the_hook_is_the_hook(is_by_name: bool, subject: Any, sandbox: Sandbox) -> None:
+    run = flow_run() if subject is nightly else TaskRun(id=uuid4(), task_key="load", dynamic_key="0", name="load-0")
+    key = core.stream_key(subject.name, str(run.id))
+    sandbox.start(key)
+    hook: Any = pickle.loads(pickle.dumps(end_live_activity_stream_hook))
+    state = ended(Failed())
+    asyncio.run(hook(flow=subject, flow_run=run, state=state) if is_by_name else hook(subject, run, state))
+    (end,) = sandbox.ends(key)
+    assert end["metadata"]["result"] == "failed"
+
+
 def test_every_call_gives_fresh_lists_of_one_hook() -> None:
     first, second = end_live_activity_stream_hooks(), end_live_activity_stream_hooks()
     assert list(first) == ["on_completion", "on_failure", "on_crashed", "on_cancellation"]
@@ -635,6 +648,20 @@ def test_a_stream_that_was_never_started_is_no_error(sandbox: Sandbox, caplog: p
         ({"hooks": {"on_failure": "tell_the_team"}}, "must be a list of hooks"),
         ({"hooks": {"on_failure": ["tell_the_team"]}}, "on_failure.0: must be a function"),
         ({"hooks": [print]}, "must be a mapping"),
+        ({"hooks": {"on_failure": [nightly]}}, "on_failure.0: must be a function, not the flow 'nightly'"),
+        ({"hooks": {"on_failure": [load]}}, "on_failure.0: must be a function, not the task 'load'"),
+        ({"hooks": {"on_failure": [Peer]}}, "on_failure.0: must be a function, not the class Peer"),
+        ({"hooks": {"on_failure": [live_activity_hooks]}}, "makes hooks; give hooks=live_activity_hooks"),
+        ({"hooks": {"on_failure": [end_live_activity_stream_hooks]}}, "hooks=end_live_activity_stream_hooks"),
+        ({"stream_key": nightly}, "stream_key"),
+        ({"stream_key": load}, "stream_key"),
+        ({"stream_key": str}, "stream_key"),
+        ({"on_failure": [print]}, r"on_failure: a flow's own hooks go into hooks=\{'on_failure': \[...\]\}"),
+        ({"on_failure": print}, r"hooks=\{'on_failure': \[...\]\}"),
+        ({"on_completion": [print]}, r"hooks=\{'on_completion': \[...\]\}"),
+        ({"on_running": (print,)}, r"hooks=\{'on_running': \[...\]\}"),
+        ({"on_crashed": "alert"}, "on_crashed: is not an option"),
+        ({"api_key": KEY}, r"api_key: is not an option; did you mean credentials\?"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_what_was_meant(arguments: Any, meant: str) -> None:
@@ -647,3 +674,13 @@ def test_credentials_that_are_no_block_are_refused_where_they_are_written() -> N
     with pytest.raises(core.ConfigurationError, match="must be an ActivitySmithCredentials block") as caught:
         live_activity_hooks(credentials=wrong)
     assert KEY not in str(caught.value)
+
+
+def test_a_block_that_is_yet_to_be_awaited_is_refused_with_what_to_write(sandbox: Sandbox) -> None:
+    async def loading() -> Any: ...
+
+    for make in (live_activity_hooks, end_live_activity_stream_hook):
+        with pytest.raises(
+            core.ConfigurationError, match=r"await ActivitySmithCredentials.aload\(\), or give its name"
+        ):
+            make(credentials=loading())  # type: ignore[operator]

@@ -1,0 +1,116 @@
+"""Lists of hooks as people write them: what is no hook is refused where it is written, and not at a run's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypedDict, TypeVar, cast
+
+from prefect import Flow, Task
+from prefect.flows import FlowStateHook
+
+from activitysmith_integrations.core.errors import InvalidRequestError
+from activitysmith_integrations.core.suggest import unknown_name
+
+_P = ParamSpec("_P")
+_HookT = TypeVar("_HookT", bound=Callable[..., Any])
+
+# The names by which Prefect's runner gives a hook its arguments (3.9); the engine gives them by position.
+_ARGUMENTS = {"flow", "flow_run", "state"}
+
+
+class FlowHooks(TypedDict, total=False):
+    """The hook arguments of ``@flow``."""
+
+    on_completion: list[FlowStateHook[..., Any]]
+    on_failure: list[FlowStateHook[..., Any]]
+    on_crashed: list[FlowStateHook[..., Any]]
+    on_cancellation: list[FlowStateHook[..., Any]]
+    on_running: list[FlowStateHook[..., Any]]
+
+
+def check_given_hooks(
+    hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None, *, makers: tuple[object, ...] = ()
+) -> dict[str, list[Any]]:
+    """The hooks that a flow has already, as fresh lists.
+
+    Args:
+        hooks: What the user gave.
+        makers: Functions that make such a mapping, and are no hooks.
+
+    Raises:
+        InvalidRequestError: It is no mapping, or has a kind of hook that there is not, or something that is no hook.
+    """
+    if hooks is None:
+        return {}
+    example = "a mapping such as {'on_failure': [tell_the_team]}"
+    if not isinstance(hooks, Mapping):
+        raise InvalidRequestError(("hooks", f"must be {example}, not {type(hooks).__name__}"))
+    return {kind: _check_list(kind, given, makers) for kind, given in hooks.items()}
+
+
+def check_no_hooks(options: Mapping[str, Any]) -> None:
+    """Refuse a flow's own hooks among the options of how its stream looks.
+
+    Args:
+        options: What the user gave.
+
+    Raises:
+        InvalidRequestError: There is a list of hooks among them, or a hook.
+    """
+    for kind in FlowHooks.__annotations__:
+        given = options.get(kind)
+        if callable(given) or (isinstance(given, Iterable) and not isinstance(given, (str, Mapping))):
+            rule = f"a flow's own hooks go into hooks={{{kind!r}: [...]}}"
+            raise InvalidRequestError((kind, rule))
+
+
+def is_function(given: object) -> bool:
+    """Whether it is called for a value or an effect: a class, a flow and a task can be called, but are not meant.
+
+    Args:
+        given: What the user gave.
+    """
+    return callable(given) and not isinstance(given, (type, Flow, Task))
+
+
+def of_default_hook(make: Callable[_P, _HookT]) -> Callable[_P, _HookT]:
+    """Let a function that makes hooks be a hook as well, the one that it makes without arguments.
+
+    ``on_failure=[end_live_activity_stream_hook]`` is easily written, and would fail only at the run's end.
+
+    Args:
+        make: The function.
+    """
+
+    @wraps(make)
+    def make_or_call(*args: Any, **kwargs: Any) -> _HookT:
+        if (len(args) == len(_ARGUMENTS) and isinstance(args[0], (Flow, Task))) or kwargs.keys() == _ARGUMENTS:
+            return cast(Callable[[], _HookT], make)()(*args, **kwargs)  # type: ignore[no-any-return]  # Prefect awaits it
+        return make(*args, **kwargs)
+
+    return cast(Callable[_P, _HookT], make_or_call)
+
+
+def _check_list(kind: str, given: object, makers: tuple[object, ...]) -> list[Any]:
+    if kind not in FlowHooks.__annotations__:
+        hint = unknown_name(str(kind), FlowHooks.__annotations__)
+        raise InvalidRequestError((f"hooks.{kind}", f"is not a kind of hook; {hint}"))
+    if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
+        raise InvalidRequestError((f"hooks.{kind}", f"must be a list of hooks, not {_kind_of(given)}"))
+    found = list(given)
+    for number, hook in enumerate(found):
+        if any(hook is maker for maker in makers):
+            name = hook.__name__
+            raise InvalidRequestError((f"hooks.{kind}.{number}", f"{name} makes hooks; give hooks={name}(...)"))
+        if not is_function(hook):
+            raise InvalidRequestError((f"hooks.{kind}.{number}", f"must be a function, not {_kind_of(hook)}"))
+    return found
+
+
+def _kind_of(value: object) -> str:
+    if isinstance(value, (Flow, Task)):
+        return f"the {'flow' if isinstance(value, Flow) else 'task'} {value.name!r}"
+    if not callable(value):
+        return repr(value)
+    return f"the {'class' if isinstance(value, type) else 'function'} {getattr(value, '__name__', '')}".rstrip()
