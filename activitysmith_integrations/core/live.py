@@ -119,6 +119,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
             end = self._end_of(progress, error).after(was_never_shown=sender.was_never_shown)
             if end:
                 result = end_stream(client, self._key, end, deadline=self._deadline(left_at))
+                self._remember(end, result)
                 _log.log(*line_of_end(self._key, end, result))
             else:
                 _log.log(*line_of_unshown_end(self._key))
@@ -246,6 +247,7 @@ class AsyncLiveActivity(Block[AsyncActivitySmithClient, AsyncUpdateSender]):
         end = self._end_of(progress, error).after(was_never_shown=sender.was_never_shown)
         if end:
             result = await async_end_stream(client, self._key, end, deadline=self._deadline(left_at))
+            self._remember(end, result)
             _log.log(*line_of_end(self._key, end, result))
         else:
             _log.log(*line_of_unshown_end(self._key))

@@ -13,19 +13,19 @@ import time
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.logging.loggers import flow_run_logger, task_run_logger
 
 from activitysmith_integrations.core.client import ActivitySmithClient
+from activitysmith_integrations.core.runs.ended import take_back
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default, end_stream
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
 from activitysmith_integrations.core.runs.outcome import RunOutcome
 from activitysmith_integrations.core.threads import BackgroundThread
-from activitysmith_integrations.prefect import ends
 from activitysmith_integrations.prefect.blocks import resolve
+from activitysmith_integrations.prefect.ends import RunRef, begin_end
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
 
@@ -39,11 +39,9 @@ def end_run(
     key: str,
     settings: HookSettings,
     outcome: RunOutcome,
-    run_id: UUID | None,
+    run: RunRef | None,
     follower: Follower | None,
     deadline: float,
-    *,
-    is_first_of_run: bool = False,
 ) -> tuple[int, str]:
     """End a run's stream.
 
@@ -51,17 +49,15 @@ def end_run(
         key: The stream.
         settings: What the run's hooks were made with.
         outcome: How the run ended.
-        run_id: The flow's run, None for that of a task outside of one.
+        run: The flow's run, None for that of a task outside of one.
         follower: What shows the run; None where it is not shown by this process.
         deadline: The moment on ``time.monotonic()``'s clock until which calls repeat themselves.
-        is_first_of_run: See :func:`~activitysmith_integrations.prefect.ends.is_news`; a follower knows it itself.
 
     Returns:
         The level and the line to log.
     """
     if follower:
         outcome = follower.stop(outcome)
-        is_first_of_run = follower.has_shown_nothing
     end = build_end_or_default(outcome, settings.options)
     if follower and follower.was_never_shown and not end.is_failure:
         follower.close()
@@ -69,12 +65,11 @@ def end_run(
     start_on_its_way = follower is not None and follower.is_starting
     client = follower.client if follower else None
     with client or asyncio.run(resolve(settings.account)).get_client() as client:
-        if ends.is_news(run_id, key, outcome.result, is_first_of_run=is_first_of_run):
-            end = end.of_unshown_run()
+        end, ended = begin_end(key, end, outcome, run, settings.patience / 4)
         deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
         result = end_stream(client, key, end, deadline=deadline)
     if not result.may_have_arrived:
-        ends.take_back(run_id, key)
+        take_back(ended)
     if follower and start_on_its_way:
         # No daemon: the process waits for it, 5 s at most and the time of an end.
         again = BackgroundThread(partial(_end_again, key, end, follower, client), "activitysmith-end", daemon=False)

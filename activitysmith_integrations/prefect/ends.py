@@ -1,66 +1,118 @@
-"""What this process has ended of each run: a failure is shown once, by whichever of its hooks and tasks comes first."""
+"""Whether a failure is on the screen already: only where this process has shown it.
+
+A stream can have been ended by anything else: another run, attempt or process, a time limit, the service itself. What
+it shows is then not this failure, as far as anybody knows, and a second banner is better than none.
+"""
 
 from __future__ import annotations
 
-import threading
+from contextlib import suppress
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from activitysmith_integrations.core import forks
-from activitysmith_integrations.core.runs.outcome import Result
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_URL
 
-# A process may have more runs than anybody counts. An end is asked about soon or never.
-_MOST = 1000
-
-
-class _Ends:
-    """The results that streams were ended with, by run and stream."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Start with none, as a forked child does."""
-        self.results: dict[tuple[UUID, str], list[Result]] = {}
-        self.lock = threading.Lock()
+from activitysmith_integrations.core.runs import ended
+from activitysmith_integrations.core.runs.ended import Ended
+from activitysmith_integrations.core.runs.ending import End
+from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.prefect.run_watch import latest_attempt
+from activitysmith_integrations.prefect.task_counts import REQUEST_SECONDS, impatient_client
 
 
-_ends = _Ends()
-forks.in_child(_ends.forget)
-
-
-def is_news(run_id: UUID | None, stream_key: str, result: Result, *, is_first_of_run: bool) -> bool:
-    """Whether a stream that has ended does not show yet how a run went; from now on it is taken to.
+class RunRef(NamedTuple):
+    """Which flow run a stream is of.
 
     Args:
-        run_id: The run's id, None outside of a run.
-        stream_key: The stream.
-        result: The result that is about to be shown.
-        is_first_of_run: Whether it must have been another run that ended the stream, as far as this process's hooks and
-            tasks have not: nothing was shown of this one, or the key is the user's own.
+        run_id: Its id.
+        parent_id: For a subflow, the task run of its parent's that stands for it.
     """
-    if run_id is None:
-        return is_first_of_run
-    with _ends.lock:
-        results = _ends.results.setdefault((run_id, stream_key), [])
-        before = results[-1] if results else None
-        results.append(result)
-        if len(_ends.results) > _MOST:
-            del _ends.results[next(iter(_ends.results))]  # the oldest
-    return before == "succeeded" or (before is None and is_first_of_run)
+
+    run_id: UUID
+    parent_id: UUID | None
+
+    @classmethod
+    def of(cls, run: FlowRun) -> RunRef:
+        """That of a run.
+
+        Args:
+            run: The run.
+        """
+        return cls(run.id, run.parent_task_run_id)
+
+    @classmethod
+    def present(cls) -> RunRef | None:
+        """That of the run that this code is in, None outside of one."""
+        context = FlowRunContext.get()
+        return cls.of(context.flow_run) if context and context.flow_run else None
 
 
-def take_back(run_id: UUID | None, stream_key: str) -> None:
-    """Forget the last end of a stream, which did not arrive.
+def begin_end(
+    stream_key: str, end: End, outcome: RunOutcome, run: RunRef | None, seconds: float = REQUEST_SECONDS
+) -> tuple[End, Ended]:
+    """What is to be sent, which counts as the run's end from now on.
 
     Args:
-        run_id: The run's id, None outside of a run.
         stream_key: The stream.
+        end: How it is to end.
+        outcome: How the run ended.
+        run: The run, None outside of one.
+        seconds: How long Prefect's API may take for an answer, where it has to be asked.
+
+    Returns:
+        The end as it fits what is on the screen, and what to take back if it does not arrive.
     """
-    if run_id is None:
-        return
-    with _ends.lock:
-        results = _ends.results.get((run_id, stream_key), [])
-        if results:
-            results.pop()
-        if not results:
-            _ends.results.pop((run_id, stream_key), None)
+    run_id, parent_id = run or (None, None)
+    new = Ended(stream_key, outcome.result, run_id, parent_id, (outcome.error_type, outcome.error_text))
+    before = ended.remember(new)
+    shown = _shown(before, outcome, run, seconds) if run and end.is_failure else None
+    if shown is None:
+        return end.of_unshown_run(), new
+    # A parent goes on between its subflow's end and its own, and may start the stream anew.
+    is_subflows = shown.run_id not in (new.run_id, None) and shown.error == new.error
+    return end.of_shown_run(is_silent=is_subflows), new
+
+
+def _shown(before: list[Ended], outcome: RunOutcome, run: RunRef, seconds: float) -> Ended | None:
+    """The end that shows a run's failure already, None where none does."""
+    own = [end for end in before if end.run_id == run.run_id or _is_of_block_within(end, outcome.started_at)]
+    if own and (own[-1].run_id is None or not own[-1].is_failure or _is_of_latest_attempt(own[-1], run, seconds)):
+        return own[-1] if own[-1].is_failure else None
+    if before and before[-1].is_failure and _is_of_subflow(before[-1], run, seconds):
+        return before[-1]
+    return None
+
+
+def _is_of_block_within(end: Ended, began: datetime | None) -> bool:
+    """Whether it is that of a LiveActivity, which knows no run, while the run went on."""
+    return end.run_id is None and began is not None and end.at >= began
+
+
+def _is_of_latest_attempt(end: Ended, run: RunRef, seconds: float) -> bool:
+    """Whether a run was not run again since; so it is where the API does not tell."""
+    if PREFECT_API_URL.value():
+        with suppress(Exception), impatient_client(seconds) as api:
+            began, over = latest_attempt(api.read_flow_run_states(run.run_id))
+            return began is None or over is None or end.at >= began
+    return True
+
+
+def _is_of_subflow(end: Ended, run: RunRef, seconds: float) -> bool:
+    """Whether it was the end of a run's subflow, or of one further down."""
+    if end.parent_id:
+        with suppress(Exception), impatient_client(seconds) as api:
+            return _is_within(api, end.parent_id, run.run_id)
+    return False
+
+
+def _is_within(api: SyncPrefectClient, task_run_id: UUID | None, run_id: UUID) -> bool:
+    while task_run_id:
+        flow_run_id = api.read_task_run(task_run_id).flow_run_id
+        if flow_run_id is None or flow_run_id == run_id:
+            return flow_run_id is not None
+        task_run_id = api.read_flow_run(flow_run_id).parent_task_run_id
+    return False

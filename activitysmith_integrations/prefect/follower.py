@@ -32,6 +32,7 @@ from activitysmith_integrations.core.runs.progress import Progress
 from activitysmith_integrations.core.runs.sender import UpdateSender
 from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
+from activitysmith_integrations.prefect.ends import RunRef
 from activitysmith_integrations.prefect.hooks import HookSettings
 from activitysmith_integrations.prefect.run_watch import RunWatch, has_left, line_of_refusal, seconds_between_looks
 from activitysmith_integrations.prefect.task_counts import impatient_client
@@ -60,6 +61,7 @@ class Follower:
             was suspended, or returned ``Cancelled()``, or the process exits.
 
     Attributes:
+        run: Which run it is.
         client: What the stream is shown with, once that is known. Whoever ends the stream closes it.
     """
 
@@ -77,6 +79,7 @@ class Follower:
         self.settings = settings
         self.log = log
         self._on_left = on_left
+        self.run = RunRef.of(run)
         self.run_id = run.id
         self.is_stopped = False
         self._may_run_already = run.start_time is not None
@@ -111,17 +114,10 @@ class Follower:
     def was_never_shown(self) -> bool:
         """Whether it is certain, after :meth:`stop`, that the service does not show the stream.
 
-        It is not where an earlier process may have started it.
+        It is not where an earlier process may have started it, or the start is still on its way.
         """
-        return self.has_shown_nothing and not self._may_run_already
-
-    @property
-    def has_shown_nothing(self) -> bool:
-        """Whether it is certain, after :meth:`stop`, that nothing this process sent is shown.
-
-        It is not where the start is still on its way.
-        """
-        return not self.is_starting and (self._sender is None or self._sender.was_never_shown)
+        has_shown_nothing = self._sender is None or self._sender.was_never_shown
+        return has_shown_nothing and not self.is_starting and not self._may_run_already
 
     @property
     def is_starting(self) -> bool:

@@ -26,6 +26,7 @@ from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
 from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 from activitysmith_integrations.prefect import open_runs
 from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page
+from activitysmith_integrations.prefect.ends import RunRef
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings, StreamKey
 from activitysmith_integrations.prefect.run_watch import latest_attempt
@@ -80,7 +81,7 @@ async def end(settings: HookSettings, subject: Subject, run: FlowRun | TaskRun, 
             line = f"Live Activity stream {key!r} goes on: {state.name} is no end of a run."
             log_to_page(subject, run, logging.WARNING, line)
             return
-        work = partial(_end_and_log, key, settings, outcome, subject, run, follower, deadline)
+        work = partial(_end_and_log, key, settings, outcome, subject, run, _ref_of(run), follower, deadline)
         seconds = _seconds_left(subject, run, outcome)
         if seconds is None or seconds >= settings.patience:
             await within(settings.patience, work)
@@ -111,12 +112,13 @@ def _end_and_log(
     outcome: RunOutcome,
     subject: Subject,
     run: FlowRun | TaskRun,
+    ref: RunRef | None,
     follower: Follower | None,
     deadline: float,
 ) -> None:
     # In the thread that ends it: whoever waits for that may be cancelled.
     try:
-        line = _end(key, settings, outcome, run, follower, deadline)
+        line = _end(key, settings, outcome, run, ref, follower, deadline)
     except Exception as error:
         line = _line_of_failure(key, error)
     log_to_page(subject, run, *line)
@@ -131,35 +133,38 @@ def _end(
     settings: HookSettings,
     outcome: RunOutcome,
     run: FlowRun | TaskRun,
+    ref: RunRef | None,
     follower: Follower | None,
     deadline: float,
 ) -> tuple[int, str]:
-    run_id = run.id if isinstance(run, FlowRun) else run.flow_run_id
-    is_elsewhere = outcome.result in _ENDS_ELSEWHERE
-    is_first_of_run = settings.stream_key is not None and not is_elsewhere
-    beside = None if follower else open_runs.find(run_id, key)
+    beside = None if follower else open_runs.find(ref.run_id if ref else None, key)
     if beside:  # a task's hook, or a subflow's, ends what the flow's hooks keep moving
         beside.stop_for_end(outcome, open_tasks=1)
-        run_id, is_first_of_run = beside.run_id, beside.has_shown_nothing
-    elif follower is None and isinstance(run, FlowRun) and (is_elsewhere or run.run_count > 1):
-        outcome, has_begun = _as_known_to_api(outcome, run, settings.patience / 4)
-        is_first_of_run = is_first_of_run or not has_begun
-    return end_run(key, settings, outcome, run_id, follower, deadline, is_first_of_run=is_first_of_run)
+        ref = beside.run
+    elif follower is None and isinstance(run, FlowRun) and (outcome.result in _ENDS_ELSEWHERE or run.run_count > 1):
+        outcome = _as_known_to_api(outcome, run, settings.patience / 4)
+    return end_run(key, settings, outcome, ref, follower, deadline)
 
 
-def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> tuple[RunOutcome, bool]:
-    """The outcome with the run's present name and its start, and whether the run has begun at all.
+def _ref_of(run: FlowRun | TaskRun) -> RunRef | None:
+    """The flow's run, which a task's hook knows only by its id where Prefect calls it without the flow's context."""
+    if isinstance(run, FlowRun):
+        return RunRef.of(run)
+    present = RunRef.present()
+    if present and present.run_id == run.flow_run_id:
+        return present
+    return RunRef(run.flow_run_id, None) if run.flow_run_id else None
 
-    It is what the hook was told, and so it has, where the API does not answer.
-    """
+
+def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> RunOutcome:
+    """The outcome with the run's present name and its start; as the hook was told, where the API does not answer."""
     if not PREFECT_API_URL.value():
-        return outcome, True  # a temporary server, which asking would start, knows no runs of another process
+        return outcome  # a temporary server, which asking would start, knows no runs of another process
     with suppress(Exception), impatient_client(seconds) as api:
         known = api.read_flow_run(run.id)
         started_at, _ = latest_attempt(api.read_flow_run_states(run.id))
-        outcome = replace(outcome, run=known.name, label=known.name, started_at=started_at or outcome.started_at)
-        return outcome, started_at is not None
-    return outcome, True
+        return replace(outcome, run=known.name, label=known.name, started_at=started_at or outcome.started_at)
+    return outcome
 
 
 def _key_of(key: StreamKey, subject: Subject, run: FlowRun | TaskRun) -> str:

@@ -138,7 +138,7 @@ def _end_as_known(follower: Follower) -> None:
             follower.stop(follower.outcome)
             follower.close()
             return
-        line = end_run(follower.stream_key, follower.settings, outcome, follower.run_id, follower, deadline)
+        line = end_run(follower.stream_key, follower.settings, outcome, follower.run, follower, deadline)
     except Exception as error:
         text = f"Live Activity stream {follower.stream_key!r} may not have been ended: {error_text(error)}"
         line = (logging.WARNING, text)

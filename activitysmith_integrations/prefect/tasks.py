@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
-from uuid import UUID
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -24,7 +23,10 @@ from activitysmith_integrations.prefect.step_retries import can_pass_within
 
 if TYPE_CHECKING:
     from activitysmith_integrations.core.models.requests import StreamRequest
+    from activitysmith_integrations.core.runs.ended import Ended
     from activitysmith_integrations.core.runs.ending import End, EndResult
+    from activitysmith_integrations.core.runs.outcome import RunOutcome
+    from activitysmith_integrations.prefect.ends import RunRef
     from activitysmith_integrations.prefect.stream_options import StreamOptions
 
 # On top of a call's own repetitions: seconds before each of the runs that follow a failed one. The service counts
@@ -99,23 +101,22 @@ class _Plan:
     Args:
         key: The stream.
         end: The end.
-        run_id: The run whose stream it is, None outside of a run.
-        is_first_of_run: See :func:`~activitysmith_integrations.prefect.ends.is_news`.
+        outcome: How the run ended.
+        run: The run whose stream it is, None outside of a run.
         is_unshown: Whether it is a success of a run that was never shown, which costs the account no request.
     """
 
     key: str
     end: End
-    run_id: UUID | None
-    is_first_of_run: bool
+    outcome: RunOutcome
+    run: RunRef | None
     is_unshown: bool
 
-    def to_send(self) -> End:
-        """The end, which counts as this run's from now on."""
-        from activitysmith_integrations.prefect import ends
+    def begin(self) -> tuple[End, Ended]:
+        """See :func:`~activitysmith_integrations.prefect.ends.begin_end`."""
+        from activitysmith_integrations.prefect.ends import begin_end
 
-        is_news = ends.is_news(self.run_id, self.key, self.end.result, is_first_of_run=self.is_first_of_run)
-        return self.end.of_unshown_run() if is_news else self.end
+        return begin_end(self.key, self.end, self.outcome, self.run)
 
 
 def _plan(stream_key: str | None, error: BaseException | None, missing_ok: bool, options: core.EndOptions) -> _Plan:
@@ -123,6 +124,7 @@ def _plan(stream_key: str | None, error: BaseException | None, missing_ok: bool,
     from activitysmith_integrations.core.runs.ending import build_end
     from activitysmith_integrations.core.runs.picture import check_end_options
     from activitysmith_integrations.prefect import open_runs
+    from activitysmith_integrations.prefect.ends import RunRef
 
     check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"), synonyms={"api_key": "credentials"})
     key = _key(stream_key)
@@ -133,18 +135,14 @@ def _plan(stream_key: str | None, error: BaseException | None, missing_ok: bool,
     outcome = task_outcome(key, error)
     run_id = flow_run_id()
     follower = open_runs.find(run_id, key)
+    run = follower.run if follower else RunRef.present()
     if follower:
         counted = follower.stop_for_end(outcome, open_tasks=int(task_run.id is not None))
         # The counts of another run, such as a subflow's parent, are not this one's.
         outcome = counted if follower.run_id == run_id else outcome
     end = build_end(outcome, options)
-    return _Plan(
-        key,
-        end,
-        follower.run_id if follower else run_id,
-        is_first_of_run=follower.has_shown_nothing if follower else stream_key is not None,
-        is_unshown=follower is not None and follower.was_never_shown and not end.is_failure,
-    )
+    is_unshown = follower is not None and follower.was_never_shown and not end.is_failure
+    return _Plan(key, end, outcome, run, is_unshown)
 
 
 def _unshown(key: str) -> core.EndStreamResponse:
@@ -156,13 +154,13 @@ def _unshown(key: str) -> core.EndStreamResponse:
     return missing_stream_response(key)
 
 
-def _ended(plan: _Plan, end: End, result: EndResult, missing_ok: bool) -> core.EndStreamResponse:
+def _answer(plan: _Plan, end: End, ended: Ended, result: EndResult, missing_ok: bool) -> core.EndStreamResponse:
     """The answer, logged; an :class:`ActivitySmithError` where the stream was not ended."""
+    from activitysmith_integrations.core.runs.ended import take_back
     from activitysmith_integrations.core.runs.log_lines import line_of_end
-    from activitysmith_integrations.prefect import ends
 
     if not result.may_have_arrived:
-        ends.take_back(plan.run_id, plan.key)
+        take_back(ended)
     _logger().log(*line_of_end(plan.key, end, result))
     return result.response(plan.key, missing_ok=missing_ok)
 
@@ -279,8 +277,8 @@ def end_live_activity_stream(
     if plan.is_unshown and missing_ok:
         return _unshown(plan.key)
     with resolve_now(credentials).get_client() as client:
-        end = plan.to_send()
-        return _ended(plan, end, end_stream(client, plan.key, end), missing_ok)
+        end, ended = plan.begin()
+        return _answer(plan, end, ended, end_stream(client, plan.key, end), missing_ok)
 
 
 @_step("end stream", _END_DELAYS, _END_WAIT, waits_for_place=True)
@@ -300,5 +298,5 @@ async def aend_live_activity_stream(
         return _unshown(plan.key)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
-        end = plan.to_send()
-        return _ended(plan, end, await async_end_stream(client, plan.key, end), missing_ok)
+        end, ended = await asyncio.to_thread(plan.begin)
+        return _answer(plan, end, ended, await async_end_stream(client, plan.key, end), missing_ok)

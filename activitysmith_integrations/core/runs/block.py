@@ -21,7 +21,8 @@ from activitysmith_integrations.core.errors import (
 )
 from activitysmith_integrations.core.keys import check_stream_key, plain_string
 from activitysmith_integrations.core.retry import check_patience, seconds_for_calls
-from activitysmith_integrations.core.runs.ending import End, build_end_or_default
+from activitysmith_integrations.core.runs.ended import Ended, remember
+from activitysmith_integrations.core.runs.ending import End, EndResult, build_end_or_default
 from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome
 from activitysmith_integrations.core.runs.picture import check_end_options, open_run, running_labels, shown_title
 from activitysmith_integrations.core.runs.progress import Progress
@@ -200,6 +201,11 @@ class Block(Generic[ClientT, SenderT]):
                 error_text=message_of(error) if error is not None else None,
             )
         return build_end_or_default(run, self._options)
+
+    def _remember(self, end: End, result: EndResult) -> None:
+        """Let an engine's hooks know what the stream shows: they may end it too."""
+        if result.may_have_arrived:
+            remember(Ended(self._key, end.result))
 
     def _deadline(self, left_at: float) -> float:
         """When the end is given up, by when the block was left; the wait for an update on its way counts."""

@@ -44,7 +44,8 @@ class End:
         result: How the run ended.
         request: What ends the stream.
         starts_unseen: Whether a stream that the service does not know is started to show the failure.
-        starts_inactive: Whether one that has ended is started as well: an earlier run ended it, and not this one.
+        starts_inactive: Whether one that has ended is started as well: it does not show how this run ended.
+        is_shown: Whether it is known that the failure is on the screen already.
         refused_options: Why the user's options were left out, None where they were not.
     """
 
@@ -52,6 +53,7 @@ class End:
     request: EndStreamRequest
     starts_unseen: bool
     starts_inactive: bool = False
+    is_shown: bool = False
     refused_options: InvalidRequestError | None = None
 
     @property
@@ -72,6 +74,15 @@ class End:
     def of_unshown_run(self) -> "End":
         """The same for a run that has not shown or ended the stream: what is inactive was another run's."""
         return replace(self, starts_inactive=self.starts_unseen)
+
+    def of_shown_run(self, *, is_silent: bool) -> "End":
+        """The same for a run whose failure is on the screen already: what is inactive stays so.
+
+        Args:
+            is_silent: Whether it makes no sound either where the stream was started anew meanwhile.
+        """
+        request = without_banner(self.request) if is_silent else self.request
+        return replace(self, request=request, starts_inactive=False, is_shown=True)
 
     def again(self) -> "End":
         """The same once its banner has sounded: without it, and starting nothing."""

@@ -92,6 +92,8 @@ def _line_of_end(name: str, end: End, result: EndResult) -> tuple[int, str]:
         text = f"{name} had not been started; it was, to show that the run {as_what}."
         return _with_remarks(text, result.start, result.answer)
     if result.answer.was_inactive:
+        if end.is_shown:
+            return _with_remarks(f"{name} had been ended by this run already, with its failure.", result.answer)
         if end.is_failure:
             text = (
                 f"{name} had ended before, so this failure may not be on the phone. If several runs use this key, "
