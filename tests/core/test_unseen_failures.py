@@ -254,6 +254,7 @@ def test_an_end_whose_answer_was_lost_sounds_once(
     [
         build_end(FAILED, None),  # the run may have ended it itself
         build_end(FAILED, None).of_unshown_run().again(),
+        build_end(FAILED, None).of_unshown_run().of_shown_run(is_silent=False),
         build_end(FAILED, {"start_unseen_failures": False}).of_unshown_run(),
         build_end(RunOutcome("nightly", "succeeded"), None).of_unshown_run(),
     ],
@@ -262,3 +263,14 @@ def test_whatever_else_finds_its_stream_ended_starts_nothing(end: End, ends: End
     service.will_answer(answer(200, INACTIVE))
     assert ends(end).start is None
     assert methods(service) == ["DELETE"]
+
+
+@pytest.mark.parametrize(("is_silent", "banners"), [(False, [True]), (True, [False])])
+def test_a_failure_that_is_on_the_screen_already_is_no_warning(
+    is_silent: bool, banners: list[bool], ends: Ends, service: Service
+) -> None:
+    service.will_answer(answer(200, INACTIVE))
+    end = build_end(FAILED, None).of_shown_run(is_silent=is_silent)
+    line = "Live Activity stream 'nightly' had been ended by this run already, with its failure."
+    assert line_of_end("nightly", end, ends(end)) == (logging.INFO, line)
+    assert ["alert" in body for body in service.bodies] == banners
