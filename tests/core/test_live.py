@@ -181,7 +181,8 @@ class _EngineTimeout(BaseException):
 
 def error_of(package: str, name: str, base: type[BaseException] = BaseException) -> BaseException:
     """What an engine, which is not installed here, raises."""
-    return type(name, (base,), {"__module__": f"{package}.exceptions"})()
+    error: BaseException = type(name, (base,), {"__module__": f"{package}.exceptions"})()
+    return error
 
 
 PrefectSignal = type(error_of("prefect", "PrefectSignal"))
