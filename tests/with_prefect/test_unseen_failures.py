@@ -152,6 +152,32 @@ def test_a_subflow_that_fails_and_takes_its_parent_along_sounds_once(
     assert len(banners(sandbox, "etl")) == 1
 
 
+@pytest.mark.parametrize("is_another", [False, True])
+def test_a_parent_that_started_the_stream_anew_sounds_only_for_another_failure(
+    is_another: bool, sandbox: Sandbox
+) -> None:
+    both = live_activity_hooks("etl")
+
+    @flow(name="extract", **both)
+    def extract() -> None:
+        raise LoadError("row 2 is no good")
+
+    @flow(name="etl", **both)
+    def etl() -> None:
+        begin(live_activity_hooks, "etl", sandbox)
+        try:
+            extract()
+        except LoadError:
+            eventually(lambda: sandbox.living(), "the parent's progress")
+            if is_another:
+                raise FailedAtLastError from None
+            raise
+
+    etl(return_state=True)
+    assert on_screen(sandbox, "etl") == "failed"
+    assert len(banners(sandbox, "etl")) == 1 + is_another
+
+
 @HOOKS
 @pytest.mark.parametrize("first_fails", [False, True])
 def test_each_failure_of_runs_that_overlap_in_one_stream_is_shown(
