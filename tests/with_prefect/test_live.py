@@ -1,6 +1,7 @@
 """Runs that show how far they are, on Prefect's own engine: what reached the service, in order."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -20,8 +21,11 @@ import pytest
 
 pytest.importorskip("prefect")
 
-from prefect import flow, task
+from prefect import flow, get_client, task
 from prefect.cache_policies import INPUTS
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled
@@ -31,7 +35,7 @@ from support.processes import eventually
 from support.sandbox import KEY, Sandbox, running_sandbox
 from support.service import ENDED
 
-from activitysmith_integrations.core import InvalidRequestError, Metric, StatsState
+from activitysmith_integrations.core import InvalidRequestError, LiveActivity, Metric, StatsState
 from activitysmith_integrations.prefect import (
     ActivitySmithCredentials,
     FlowHooks,
@@ -566,6 +570,26 @@ def test_a_run_that_ends_another_stream_keeps_its_own_moving(sandbox: Sandbox) -
 
     nightly()
     states(sandbox)
+
+
+@flow(name="suspending")
+def suspending() -> None:
+    with LiveActivity("nightly", steps=2) as activity:
+        activity.advance()
+        suspend_flow_run(timeout=3600)
+
+
+def test_a_block_of_code_in_a_run_that_is_suspended_keeps_its_stream(sandbox: Sandbox) -> None:
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(suspending), "prod")
+        run = client.create_flow_run_from_deployment(deployment)
+        with contextlib.suppress(Pause):
+            run_flow(suspending, flow_run=client.read_flow_run(run.id))
+        state = client.read_flow_run(run.id).state
+    assert state is not None
+    assert state.name == "Suspended"
+    assert sandbox.ends("nightly") == []
+    assert sandbox.living() == ["nightly"]
 
 
 def by_hand(live: FlowHooks, end: StateHook) -> dict[str, Any]:
