@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, TypedDict, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
 
 from prefect import Flow, Task
 from prefect.flows import FlowStateHook
@@ -29,9 +29,11 @@ class FlowHooks(TypedDict, total=False):
     on_running: list[FlowStateHook[..., Any]]
 
 
-def check_given_hooks(
-    hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None, *, makers: tuple[object, ...] = ()
-) -> dict[str, list[Any]]:
+GivenHooks: TypeAlias = FlowHooks | Mapping[str, Iterable[FlowStateHook[..., Any]]] | None
+"""The hooks that a flow has already, as people write them: a mapping, maybe what another of these functions made."""
+
+
+def check_given_hooks(hooks: GivenHooks, *, makers: tuple[object, ...] = ()) -> dict[str, list[Any]]:
     """The hooks that a flow has already, as fresh lists.
 
     Args:

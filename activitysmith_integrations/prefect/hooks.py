@@ -7,7 +7,7 @@ when it is called is in ``hook_calls``, which is imported by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, Unpack, cast
 
@@ -21,6 +21,7 @@ from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patien
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, name_or_block
 from activitysmith_integrations.prefect.given_hooks import (
     FlowHooks,
+    GivenHooks,
     check_given_hooks,
     check_no_hooks,
     is_function,
@@ -78,7 +79,7 @@ def live_activity_hooks(
     total: int | None = None,
     credentials: ActivitySmithCredentials | str | None = None,
     patience: float = DEFAULT_PATIENCE,
-    hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None = None,
+    hooks: GivenHooks = None,
     **options: Unpack[core.EndOptions],
 ) -> FlowHooks:
     """The hook arguments that show a flow's run from its first task to its last, and end its stream.
@@ -129,7 +130,7 @@ def end_live_activity_stream_hooks(
     *,
     credentials: ActivitySmithCredentials | str | None = None,
     patience: float = DEFAULT_PATIENCE,
-    hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None = None,
+    hooks: GivenHooks = None,
     **options: Unpack[core.EndOptions],
 ) -> FlowHooks:
     """The hook arguments that end a flow's stream however its run ends.
@@ -197,7 +198,7 @@ def end_live_activity_stream_hook(
     return _end_hook(_check_settings(stream_key, credentials, patience, options))
 
 
-def _lists(settings: HookSettings, hooks: Mapping[str, Iterable[FlowStateHook[..., Any]]] | None) -> FlowHooks:
+def _lists(settings: HookSettings, hooks: GivenHooks) -> FlowHooks:
     given = check_given_hooks(hooks, makers=(live_activity_hooks, end_live_activity_stream_hooks))
     hook: FlowStateHook[..., Any] = _end_hook(settings)
     lists = FlowHooks(

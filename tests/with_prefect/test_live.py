@@ -194,7 +194,8 @@ def test_a_task_that_was_cancelled_is_not_done(sandbox: Sandbox) -> None:
 def test_a_task_that_kept_another_from_beginning_is_named(sandbox: Sandbox) -> None:
     @flow(name="nightly", **live_activity_hooks("nightly", total=2))
     def nightly() -> None:
-        work.submit(fail.submit()).result()
+        failing: Any = fail.submit()
+        work.submit(failing).result()
 
     assert nightly(return_state=True).is_failed()
     (end,) = sandbox.ends("nightly")
