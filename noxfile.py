@@ -62,7 +62,8 @@ RESOLVED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]
 
 # What needs no engine.
 CORE = ("tests/core", "tests/airflow_rules", *sorted(map(str, Path("tests").glob("test_*.py"))))
-RUNS_FOLLOWED = [f"tests/with_prefect/test_{name}.py" for name in ("follower", "live", "streams_of_runs")]
+FOLLOWED_FILES = ("follower", "live", "streams_of_runs", "unseen_failures")
+RUNS_FOLLOWED = [f"tests/with_prefect/test_{name}.py" for name in FOLLOWED_FILES]
 
 nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv"

@@ -68,7 +68,7 @@ PARTS: dict[str, dict[str, int]] = {
     },
 }
 # More than there are cores, since sessions wait for servers that they start.
-AT_ONCE = 3 * (os.cpu_count() or 2)
+AT_ONCE = 2 * (os.cpu_count() or 2)
 
 # What nox prints when a session starts, and above all that it printed when it is over.
 STARTS = re.compile(r"Starting session (\S+)\.\.\.$")

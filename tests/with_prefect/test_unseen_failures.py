@@ -158,6 +158,9 @@ def test_a_parent_that_started_the_stream_anew_sounds_only_for_another_failure(
 ) -> None:
     both = live_activity_hooks("etl")
 
+    @task
+    def clean_up() -> None: ...
+
     @flow(name="extract", **both)
     def extract() -> None:
         raise LoadError("row 2 is no good")
@@ -168,6 +171,7 @@ def test_a_parent_that_started_the_stream_anew_sounds_only_for_another_failure(
         try:
             extract()
         except LoadError:
+            clean_up()  # which the parent shows after its subflow's end
             eventually(lambda: sandbox.living(), "the parent's progress")
             if is_another:
                 raise FailedAtLastError from None
