@@ -43,7 +43,7 @@ __all__ = ["ActivitySmithEndStreamNotifier", "ActivitySmithStreamNotifier", "end
 
 
 @dataclass(frozen=True)
-class _Ending:
+class Ending:
     """An end that is ready to be sent.
 
     Args:
@@ -127,7 +127,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         if ending is not None:
             self._say_result(ending, await self._async_send(ending, allowed))
 
-    def _prepare(self, context: Mapping[str, Any]) -> _Ending | None:
+    def _prepare(self, context: Mapping[str, Any]) -> Ending | None:
         """What to send; None, and a line in the log, where nothing is to be sent or it cannot be said what."""
         from activitysmith_integrations.airflow.run import Run
 
@@ -137,7 +137,7 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, (logging.ERROR, f"{stream_in_words(self)} was not ended: {error_text(error)}"))
             return None
 
-    def _ending_of(self, run: Run) -> _Ending | None:
+    def _ending_of(self, run: Run) -> Ending | None:
         from activitysmith_integrations.airflow.outcomes import outcome_of
 
         reason = self._reason_to_send_nothing(run)
@@ -158,7 +158,7 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, line_of_unshown_end(target.stream_key))
             return None
         may_come = failed_start is not None and failed_start.may_run and failed_start.is_recent(time.time())
-        return _Ending(target, end, start_may_come=may_come, is_second=run.is_ended_by_task and not is_news)
+        return Ending(target, end, start_may_come=may_come, is_second=run.is_ended_by_task and not is_news)
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         if run.is_temporary:
@@ -202,7 +202,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         is_known = not run.is_deadline and dag_callbacks.is_shown_as(run.dag, self.stream_key)
         return RunMemory(run).failed_start() if is_known else None
 
-    def _send(self, ending: _Ending, allowed: Allowance) -> EndResult:
+    def _send(self, ending: Ending, allowed: Allowance) -> EndResult:
         from activitysmith_integrations.airflow.interrupted_tests import forget
         from activitysmith_integrations.airflow.late_start import end_once_started
         from activitysmith_integrations.core.runs.ending import EndResult, end_stream
@@ -219,7 +219,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         except Exception as error:
             return EndResult(error=error)
 
-    async def _async_send(self, ending: _Ending, allowed: Allowance) -> EndResult:
+    async def _async_send(self, ending: Ending, allowed: Allowance) -> EndResult:
         from activitysmith_integrations.core.runs.ending import EndResult, async_end_stream
 
         try:
@@ -228,7 +228,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         except Exception as error:
             return EndResult(error=error)
 
-    def _say_result(self, ending: _Ending, result: EndResult) -> None:
+    def _say_result(self, ending: Ending, result: EndResult) -> None:
         from activitysmith_integrations.core.runs.log_lines import line_of_end
 
         level, text = line_of_end(ending.target.stream_key, ending.end, result)

@@ -16,6 +16,7 @@ with needs_airflow():
     from airflow.policies import hookimpl
 
 if TYPE_CHECKING:
+    from activitysmith_integrations.airflow.follow_operator import ActivitySmithFollowRunOperator
     from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
     from activitysmith_integrations.airflow.reporter import ProgressReporter
 
@@ -65,12 +66,18 @@ def dag_policy(dag: Any) -> None:
 def task_policy(task: Any) -> None:
     """Give a task of a tagged DAG its callbacks back where another task policy has set its own in their place.
 
+    A DAG with an operator that follows the run gets a callback that ends its stream after the DAG's timeout.
+
     Args:
         task: A task of a DAG that was just parsed.
     """
     _call_notifier_classes(task)
     dag = task.get_dag()
-    if dag is None or TAG not in _tags_of(dag):
+    if dag is None:
+        return
+    if hasattr(task, "end_of_timed_out_run"):
+        _end_if_timed_out(dag, task)
+    if TAG not in _tags_of(dag):
         return
     try:
         reporter: ProgressReporter | None = getattr(dag, _REPORTER, None)
@@ -160,6 +167,19 @@ def _show(dag: Any, *, only_failures: bool) -> None:
     if success is None and (not reports or any(reports_progress(task) for task in dag.tasks)):
         dag.on_success_callback = [*callbacks_of(dag, "success"), _end_like(model)]
         dag.has_on_success_callback = True
+
+
+def _end_if_timed_out(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
+    """Give a DAG that is followed a callback for the runs that it ends itself."""
+    try:
+        from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
+
+        end, found = task.end_of_timed_out_run(), callbacks_of(dag, "failure")
+        if not any(type(one) is type(end) for one in found) and not _hangs_in_callbacks(dag):
+            dag.on_failure_callback = [*found, end]
+            dag.has_on_failure_callback = True
+    except Exception:
+        log.exception("A timeout of DAG %s may not be shown.", dag.dag_id)
 
 
 def _hangs_in_callbacks(dag: Any) -> bool:

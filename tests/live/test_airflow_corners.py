@@ -86,8 +86,10 @@ def test_a_task_that_follows_a_run_ends_its_stream_after_a_timeout_and_from_its_
 ) -> None:
     timed_out, here = runs["corner_follow_timeout"], runs["corner_follow_here"]
     assert (timed_out.finished(), here.finished()) == ("failed", "success")
-    # The first step has time to end where a worker is free for it at once.
-    assert re.match(r"Timed out after [01] of 2 steps", timed_out.last_state()["message"])
+    # The first step has time to end where a worker is free for it at once. A second end finds the stream ended.
+    timed_out.ended()
+    first, *_ = timed_out.sandbox.ends(timed_out.stream)
+    assert re.match(r"Timed out( after [01] of 2 steps)?", first["content_state"]["message"])
     assert here.last_state()["color"] == "green"
 
 
@@ -196,6 +198,18 @@ def test_a_developers_command_that_is_interrupted_ends_what_it_started(
         (key,) = eventually(started, "the start")
         process.send_signal(signal.SIGINT)
     assert len(sandbox.ends(key)) == 1
+
+
+def test_a_followed_run_that_times_out_while_no_triggerer_runs_ends_its_stream(
+    airflow: Airflow, sandbox: Sandbox
+) -> None:
+    airflow.pause("triggerer")
+    try:
+        run = start(airflow, sandbox, Wanted("corner_follow_timeout"), "timed-out-without-triggerer")
+        assert run.finished() == "failed"
+        assert run.end()["metadata"]["result"] == "timed_out"
+    finally:
+        airflow.resume("triggerer")
 
 
 def test_a_task_follows_its_run_also_when_its_triggerer_is_killed(airflow: Airflow, sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ from with_airflow.runs import STREAM, Run, Supervisor, operations
 from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
-from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator
+from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator
 
 
 def tagged(*names: str, **options: Any) -> DAG:
@@ -234,6 +234,47 @@ def test_a_run_that_failed_before_its_first_task_began_is_shown(sandbox: Sandbox
     end(run, "timed_out")
     assert operations(sandbox) == [("DELETE", 404, None), ("PUT", 200, "started"), ("DELETE", 200, "ended")]
     assert sandbox.ends(STREAM)[0]["content_state"]["badge"]["title"] == "Timed out"
+
+
+@pytest.mark.parametrize("tags", [[], ["activitysmith"]])
+@pytest.mark.parametrize("is_started", [False, True])
+def test_a_followed_run_that_times_out_before_a_trigger_runs_is_shown(
+    tags: list[str], is_started: bool, sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    with DAG("nightly", schedule=None, tags=tags) as dag:
+        BaseOperator(task_id="load")
+        ActivitySmithFollowRunOperator(task_id="follow", title="Nightly {{ run_id }}", failure_color="orange")
+    for _ in range(2):
+        for task in dag.tasks:
+            policy.task_policy(task)
+        policy.dag_policy(dag)
+    if is_started:
+        sandbox.start(STREAM)
+    run = Run(dag)
+    run.states |= {"load": "skipped", "follow": "skipped"}
+    for _ in range(2):
+        end(run, "timed_out")
+    first = sandbox.ends(STREAM)[int(not is_started)]
+    assert first["content_state"]["title"] == "Nightly r1"
+    assert (first["content_state"]["badge"], first["content_state"]["color"]) == (
+        {"title": "Timed out", "color": "orange"},
+        "orange",
+    )
+    assert "alert" in first
+    assert sandbox.story(STREAM)[-1]["method"] == "DELETE"
+    assert "was ended by the task that follows the run" in logged()
+
+
+def test_a_followed_run_that_fails_otherwise_is_left_to_the_task_that_follows_it(sandbox: Sandbox) -> None:
+    with DAG("nightly", schedule=None) as dag:
+        BaseOperator(task_id="load")
+        ActivitySmithFollowRunOperator(task_id="follow")
+    for task in dag.tasks:
+        policy.task_policy(task)
+    run = Run(dag)
+    run.states |= {"load": "failed", "follow": "running"}
+    end(run, "task_failure")
+    assert sandbox.requests() == []
 
 
 def test_an_unseen_failure_is_left_alone_where_its_user_wants_that(sandbox: Sandbox) -> None:
