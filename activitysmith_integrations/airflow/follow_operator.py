@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from activitysmith_integrations.airflow.follow_steps import Step
     from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
-    from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.airflow.task_states import Role
     from activitysmith_integrations.core.client import ActivitySmithClient
@@ -226,13 +225,6 @@ class ActivitySmithFollowRunOperator(Operator):
         if found.get("answer") is not None:
             return dict(found["answer"])
         raise self._failure(f"The Live Activity stream of the run was not ended: {found.get('error')}")
-
-    def end_of_timed_out_run(self) -> ActivitySmithEndStreamNotifier:
-        """What ends the stream of a run that the DAG's timeout ends, as a callback of the DAG."""
-        from activitysmith_integrations.airflow.timeouts import EndTimedOutRun
-
-        options: Any = self._options()
-        return EndTimedOutRun(self.stream_key, activitysmith_conn_id=self.activitysmith_conn_id, **options)
 
     def _failure(self, text: str) -> Exception:
         """What a try raises that is not repeated."""

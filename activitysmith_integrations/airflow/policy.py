@@ -75,7 +75,7 @@ def task_policy(task: Any) -> None:
     dag = task.get_dag()
     if dag is None:
         return
-    if hasattr(task, "end_of_timed_out_run"):
+    if getattr(task, "stream_role", None) == "follows_run":
         _end_if_timed_out(dag, task)
     if TAG not in _tags_of(dag):
         return
@@ -173,10 +173,11 @@ def _end_if_timed_out(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
     """Give a DAG that is followed a callback for the runs that it ends itself."""
     try:
         from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
+        from activitysmith_integrations.airflow.timeouts import EndTimedOutRun
 
-        end, found = task.end_of_timed_out_run(), callbacks_of(dag, "failure")
-        if not any(type(one) is type(end) for one in found) and not _hangs_in_callbacks(dag):
-            dag.on_failure_callback = [*found, end]
+        found = callbacks_of(dag, "failure")
+        if not any(isinstance(one, EndTimedOutRun) for one in found) and not _hangs_in_callbacks(dag):
+            dag.on_failure_callback = [*found, EndTimedOutRun.of(task)]
             dag.has_on_failure_callback = True
     except Exception:
         log.exception("A timeout of DAG %s may not be shown.", dag.dag_id)

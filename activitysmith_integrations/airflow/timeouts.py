@@ -7,21 +7,32 @@ down, or the task still waits for its worker, nobody but a callback is left (Air
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow.callbacks import say
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 
 if TYPE_CHECKING:
+    from activitysmith_integrations.airflow.follow_operator import ActivitySmithFollowRunOperator
     from activitysmith_integrations.airflow.notifications import Ending
     from activitysmith_integrations.airflow.run import Run
     from activitysmith_integrations.core.runs.ending import EndResult
 
 
 class EndTimedOutRun(ActivitySmithEndStreamNotifier):
-    """Ends the stream of a followed run that timed out; its arguments are those of the operator."""
+    """Ends the stream of a followed run that timed out."""
 
     ends_stream = False  # the operator does
+
+    @classmethod
+    def of(cls, task: ActivitySmithFollowRunOperator) -> EndTimedOutRun:
+        """The callback for the DAG of an operator, with the same stream, connection and options.
+
+        Args:
+            task: The operator.
+        """
+        options: Any = {name: getattr(task, name) for name in task.option_names}
+        return cls(task.stream_key, activitysmith_conn_id=task.activitysmith_conn_id, **options)
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         return None if run.result == "timed_out" else "The task that follows the run ends its Live Activity stream."
