@@ -27,9 +27,9 @@ REPORTS, LOGS, COVERAGE = (ROOT / ".build" / name for name in ("reports", "logs"
 # The sessions, those that wait most first, and the seconds that each takes on two cores beside others.
 PARTS: dict[str, dict[str, int]] = {
     "test": {
-        "demo": 50,
-        "prefect-3.9": 200,
-        "prefect-3.9-followed": 240,
+        "demo": 65,
+        "prefect-3.9": 210,
+        "prefect-3.9-followed": 300,
         "airflow-3.3": 120,
         "page": 60,
         "core": 140,
@@ -39,10 +39,10 @@ PARTS: dict[str, dict[str, int]] = {
         "release": 5,
     },
     "ci": {
-        "prefect-3.8": 430,
-        "prefect-3.6": 400,
-        "lowest-prefect": 410,
-        "prefect-python3.13": 380,
+        "prefect-3.8": 460,
+        "prefect-3.6": 470,
+        "lowest-prefect": 440,
+        "prefect-python3.13": 440,
         "core-python3.13": 160,
         "core-python3.12": 160,
         "lowest-core": 130,
