@@ -152,6 +152,10 @@ with DAG("corner_follow_timeout", schedule=None, dagrun_timeout=timedelta(second
     ActivitySmithFollowRunOperator(task_id="follow", poll_interval=1)
     chain(step("a"), step("b", 120))
 
+with DAG("corner_follow_here_timeout", schedule=None, dagrun_timeout=timedelta(seconds=8)):
+    ActivitySmithFollowRunOperator(task_id="follow", poll_interval=1, deferrable=False)
+    chain(step("a"), step("b", 120))
+
 with DAG("corner_follow_here", schedule=None):
     ActivitySmithFollowRunOperator(task_id="follow", poll_interval=1, deferrable=False)
     chain(step("a"), step("b"))
