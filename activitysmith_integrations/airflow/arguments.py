@@ -29,7 +29,7 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any, path: Path) -> Any:
     """A value with strings for enums' members, and mappings for models; the value itself where it holds none of them.
 
-    Airflow knows data from templates by their identity.
+    Airflow tells another task's data from templates by identity, so what needs no change stays the same object.
 
     Args:
         value: What was given.
@@ -53,9 +53,9 @@ def plain(value: Any, path: Path) -> Any:
         raise InvalidRequestError((str(path[0]), rule))
     if isinstance(value, Mapping):
         members = {_name(name): plain(member, (*path, _name(name))) for name, member in value.items()}
-        return value if _are(value, members) and _are(value.values(), members.values()) else members
+        return value if _same_objects(value, members) and _same_objects(value.values(), members.values()) else members
     entries = [plain(entry, (*path, index)) for index, entry in enumerate(value)]
-    return value if _are(value, entries) else entries
+    return value if _same_objects(value, entries) else entries
 
 
 def is_own_json(path: Path) -> bool:
@@ -88,7 +88,7 @@ def _string(value: str) -> str:
     return plain_string(value)
 
 
-def _are(old: Iterable[Any], new: Iterable[Any]) -> bool:
+def _same_objects(old: Iterable[Any], new: Iterable[Any]) -> bool:
     return all(map(operator.is_, old, new))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from activitysmith_integrations.airflow.callbacks import Callback
+if TYPE_CHECKING:
+    from activitysmith_integrations.airflow.callbacks import Callback
 
 
 def callbacks_of(owner: Any, when: str) -> list[Any]:
@@ -31,7 +32,7 @@ def own_end(dag: Any, when: str) -> Any:
     Returns:
         An :class:`~activitysmith_integrations.airflow.notifications.ActivitySmithEndStreamNotifier`, or None.
     """
-    return next((one for one in callbacks_of(dag, when) if isinstance(one, Callback) and one.ends_stream), None)
+    return next((one for one in _ours(callbacks_of(dag, when)) if one.ends_stream), None)
 
 
 OCCASIONS = ("execute", "success", "failure", "skipped")
@@ -45,18 +46,17 @@ def task_ends(dag: Any, stream_key: str | None) -> bool:
         dag: The DAG; a serialized one has no callbacks.
         stream_key: The stream, as the user wrote it; None for the run's own.
     """
-    every = (one for task in getattr(dag, "tasks", ()) for one in _ours_of(task))
-    return any(one.ends_stream and one.stream_key == stream_key for one in every)
+    return any(one.ends_stream and one.stream_key == stream_key for one in _of_tasks(dag))
 
 
 def reports_progress(task: Any) -> bool:
     """Whether a task calls something that reports how far its run is."""
-    return any(one.reports_progress for one in _ours_of(task))
+    return any(one.reports_progress for one in _of_task(task))
 
 
 def is_shown(dag: Any) -> bool:
     """Whether tasks of a DAG report how far its runs are."""
-    return any(reports_progress(task) for task in getattr(dag, "tasks", ()))
+    return any(one.reports_progress for one in _of_tasks(dag))
 
 
 def is_shown_as(dag: Any, stream_key: str | None) -> bool:
@@ -66,10 +66,18 @@ def is_shown_as(dag: Any, stream_key: str | None) -> bool:
         dag: The DAG; a serialized one has no callbacks.
         stream_key: The stream, as the user wrote it; None for the run's own.
     """
-    every = (one for task in getattr(dag, "tasks", ()) for one in _ours_of(task))
-    return any(one.reports_progress and one.stream_key == stream_key for one in every)
+    return any(one.reports_progress and one.stream_key == stream_key for one in _of_tasks(dag))
 
 
-def _ours_of(task: Any) -> Iterator[Callback]:
-    every = (one for when in OCCASIONS for one in callbacks_of(task, when))
-    return (one for one in every if isinstance(one, Callback))
+def _of_tasks(dag: Any) -> Iterator[Callback]:
+    return (one for task in getattr(dag, "tasks", ()) for one in _of_task(task))
+
+
+def _of_task(task: Any) -> Iterator[Callback]:
+    return _ours(one for when in OCCASIONS for one in callbacks_of(task, when))
+
+
+def _ours(callbacks: Iterable[Any]) -> Iterator[Callback]:
+    from activitysmith_integrations.airflow.callbacks import Callback  # which a DAG without a tag does not load
+
+    return (one for one in callbacks if isinstance(one, Callback))

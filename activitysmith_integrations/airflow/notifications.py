@@ -203,7 +203,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         return RunMemory(run).failed_start() if is_known else None
 
     def _send(self, ending: Ending, allowed: Allowance) -> EndResult:
-        from activitysmith_integrations.airflow.interrupted_tests import forget
+        from activitysmith_integrations.airflow.interrupted_dag_test import forget
         from activitysmith_integrations.airflow.late_start import end_once_started
         from activitysmith_integrations.core.runs.ending import EndResult, end_stream
 

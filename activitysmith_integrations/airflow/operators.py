@@ -91,7 +91,7 @@ class ActivitySmithEndStreamOperator(Operator):
 
     def _call(self, hook: ActivitySmithHook, key: str, run: Run) -> core.EndStreamResponse:
         from activitysmith_integrations.airflow.dag_callbacks import task_ends
-        from activitysmith_integrations.airflow.interrupted_tests import forget
+        from activitysmith_integrations.airflow.interrupted_dag_test import forget
         from activitysmith_integrations.airflow.outcomes import outcome_so_far
         from activitysmith_integrations.core.runs.ending import build_end, end_stream
         from activitysmith_integrations.core.runs.log_lines import line_of_end

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow import needs_airflow
@@ -29,7 +28,6 @@ FAILURES_TAG = "activitysmith:failures"
 log = logging.getLogger(__name__)
 
 _PACKAGE = "activitysmith_integrations."
-_OCCASIONS = ("execute", "success", "failure", "retry", "skipped")
 _UNRESOLVED_INLETS = frozenset({"AssetAlias", "AssetNameRef", "AssetUriRef"})
 
 # Where a DAG keeps the reporter that its tasks were given.
@@ -100,7 +98,9 @@ def _warn_of_misspelt_tags(dag: Any) -> None:
 
 
 def _has_ours(dag: Any) -> bool:
-    every = (one for when in ("success", "failure") for one in _callbacks(dag, when))
+    from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
+
+    every = (one for when in ("success", "failure") for one in callbacks_of(dag, when))
     return any(type(one).__module__.startswith(_PACKAGE) for one in every)
 
 
@@ -110,19 +110,16 @@ def _call_notifier_classes(owner: Any) -> None:
     Args:
         owner: The DAG or task.
     """
-    for when in _OCCASIONS:
-        found = _callbacks(owner, when)
+    from activitysmith_integrations.airflow.dag_callbacks import OCCASIONS, callbacks_of
+
+    for when in (*OCCASIONS, "retry"):
+        found = callbacks_of(owner, when)
         if any(map(_is_end_class, found)):
             setattr(owner, f"on_{when}_callback", [one() if _is_end_class(one) else one for one in found])
 
 
 def _is_end_class(one: Any) -> bool:
     return isinstance(one, type) and one.__module__.startswith(_PACKAGE) and getattr(one, "ends_stream", False)
-
-
-def _callbacks(owner: Any, when: str) -> Sequence[Any]:
-    found = getattr(owner, f"on_{when}_callback", None)
-    return found if isinstance(found, (list, tuple)) else [found]
 
 
 def _show(dag: Any, *, only_failures: bool) -> None:

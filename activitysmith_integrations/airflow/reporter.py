@@ -233,7 +233,7 @@ class ProgressReporter(Callback):
 
 
 def _end_at_exit(report: _Report) -> None:
-    from activitysmith_integrations.airflow.interrupted_tests import end_at_exit
+    from activitysmith_integrations.airflow.interrupted_dag_test import end_at_exit
     from activitysmith_integrations.airflow.outcomes import running
 
     client = ActivitySmithHook(report.target.conn_id).get_conn()

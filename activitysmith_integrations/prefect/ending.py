@@ -19,15 +19,15 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.logging.loggers import flow_run_logger, task_run_logger
 
 from activitysmith_integrations.core.client import ActivitySmithClient
-from activitysmith_integrations.core.runs.ended import take_back
 from activitysmith_integrations.core.runs.ending import End, build_end_or_default, end_stream
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_unshown_end
 from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.core.runs.recent_ends import take_back
 from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
-from activitysmith_integrations.prefect.ends import RunRef, begin_end
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
+from activitysmith_integrations.prefect.shown_failures import RunRef, prepare_end
 
 Subject: TypeAlias = Flow[Any, Any] | Task[Any, Any]
 
@@ -65,7 +65,7 @@ def end_run(
     start_on_its_way = follower is not None and follower.is_starting
     client = follower.client if follower else None
     with client or asyncio.run(resolve(settings.account)).get_client() as client:
-        end, ended = begin_end(key, end, outcome, run, settings.patience / 4)
+        end, ended = prepare_end(key, end, outcome, run, settings.patience / 4)
         deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
         result = end_stream(client, key, end, deadline=deadline)
     if not result.may_have_arrived:

@@ -32,9 +32,9 @@ from activitysmith_integrations.core.runs.progress import Progress
 from activitysmith_integrations.core.runs.sender import UpdateSender
 from activitysmith_integrations.core.threads import BackgroundThread
 from activitysmith_integrations.prefect.blocks import resolve
-from activitysmith_integrations.prefect.ends import RunRef
 from activitysmith_integrations.prefect.hooks import HookSettings
 from activitysmith_integrations.prefect.run_watch import RunWatch, has_left, line_of_refusal, seconds_between_looks
+from activitysmith_integrations.prefect.shown_failures import RunRef
 from activitysmith_integrations.prefect.task_counts import impatient_client
 
 # Every so many looks, one is at the run itself: it may have another name by now, or have left this process.

@@ -26,11 +26,11 @@ from activitysmith_integrations.core.runs.log_lines import line_of_failed_update
 from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
 from activitysmith_integrations.prefect import open_runs
 from activitysmith_integrations.prefect.ending import Subject, end_run, log_to_page
-from activitysmith_integrations.prefect.ends import RunRef
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings, StreamKey
 from activitysmith_integrations.prefect.run_watch import latest_attempt
 from activitysmith_integrations.prefect.runs import hook_outcome, key_or_default, running_outcome
+from activitysmith_integrations.prefect.shown_failures import RunRef
 from activitysmith_integrations.prefect.task_counts import impatient_client
 from activitysmith_integrations.prefect.time_limit import within
 

@@ -23,10 +23,10 @@ from activitysmith_integrations.prefect.step_retries import can_pass_within
 
 if TYPE_CHECKING:
     from activitysmith_integrations.core.models.requests import StreamRequest
-    from activitysmith_integrations.core.runs.ended import Ended
     from activitysmith_integrations.core.runs.ending import End, EndResult
     from activitysmith_integrations.core.runs.outcome import RunOutcome
-    from activitysmith_integrations.prefect.ends import RunRef
+    from activitysmith_integrations.core.runs.recent_ends import Ended
+    from activitysmith_integrations.prefect.shown_failures import RunRef
     from activitysmith_integrations.prefect.stream_options import StreamOptions
 
 # On top of a call's own repetitions: seconds before each of the runs that follow a failed one. The service counts
@@ -112,11 +112,11 @@ class _Plan:
     run: RunRef | None
     is_unshown: bool
 
-    def begin(self) -> tuple[End, Ended]:
-        """See :func:`~activitysmith_integrations.prefect.ends.begin_end`."""
-        from activitysmith_integrations.prefect.ends import begin_end
+    def prepare(self) -> tuple[End, Ended]:
+        """See :func:`~activitysmith_integrations.prefect.shown_failures.prepare_end`."""
+        from activitysmith_integrations.prefect.shown_failures import prepare_end
 
-        return begin_end(self.key, self.end, self.outcome, self.run)
+        return prepare_end(self.key, self.end, self.outcome, self.run)
 
 
 def _plan(stream_key: str | None, error: BaseException | None, missing_ok: bool, options: core.EndOptions) -> _Plan:
@@ -124,7 +124,7 @@ def _plan(stream_key: str | None, error: BaseException | None, missing_ok: bool,
     from activitysmith_integrations.core.runs.ending import build_end
     from activitysmith_integrations.core.runs.picture import check_end_options
     from activitysmith_integrations.prefect import open_runs
-    from activitysmith_integrations.prefect.ends import RunRef
+    from activitysmith_integrations.prefect.shown_failures import RunRef
 
     check_end_options(options, other=(*_OTHER_PARAMETERS, "error", "missing_ok"), synonyms={"api_key": "credentials"})
     key = _key(stream_key)
@@ -156,8 +156,8 @@ def _unshown(key: str) -> core.EndStreamResponse:
 
 def _answer(plan: _Plan, end: End, ended: Ended, result: EndResult, missing_ok: bool) -> core.EndStreamResponse:
     """The answer, logged; an :class:`ActivitySmithError` where the stream was not ended."""
-    from activitysmith_integrations.core.runs.ended import take_back
     from activitysmith_integrations.core.runs.log_lines import line_of_end
+    from activitysmith_integrations.core.runs.recent_ends import take_back
 
     if not result.may_have_arrived:
         take_back(ended)
@@ -277,7 +277,7 @@ def end_live_activity_stream(
     if plan.is_unshown and missing_ok:
         return _unshown(plan.key)
     with resolve_now(credentials).get_client() as client:
-        end, ended = plan.begin()
+        end, ended = plan.prepare()
         return _answer(plan, end, ended, end_stream(client, plan.key, end), missing_ok)
 
 
@@ -298,5 +298,5 @@ async def aend_live_activity_stream(
         return _unshown(plan.key)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
-        end, ended = await asyncio.to_thread(plan.begin)
+        end, ended = await asyncio.to_thread(plan.prepare)
         return _answer(plan, end, ended, await async_end_stream(client, plan.key, end), missing_ok)

@@ -21,11 +21,11 @@ from activitysmith_integrations.core.errors import (
 )
 from activitysmith_integrations.core.keys import check_stream_key, plain_string
 from activitysmith_integrations.core.retry import check_patience, seconds_for_calls
-from activitysmith_integrations.core.runs.ended import Ended, remember
 from activitysmith_integrations.core.runs.ending import End, EndResult, build_end_or_default
 from activitysmith_integrations.core.runs.outcome import EndOptions, Result, RunOutcome
 from activitysmith_integrations.core.runs.picture import check_end_options, open_run, running_labels, shown_title
 from activitysmith_integrations.core.runs.progress import Progress
+from activitysmith_integrations.core.runs.recent_ends import Ended, remember
 from activitysmith_integrations.core.runs.sender import AsyncUpdateSender, UpdateSender
 from activitysmith_integrations.core.runs.termination import TerminatedError
 from activitysmith_integrations.core.suggest import closest

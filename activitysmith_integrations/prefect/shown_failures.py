@@ -16,10 +16,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
-from activitysmith_integrations.core.runs import ended
-from activitysmith_integrations.core.runs.ended import Ended
 from activitysmith_integrations.core.runs.ending import End
 from activitysmith_integrations.core.runs.outcome import RunOutcome
+from activitysmith_integrations.core.runs.recent_ends import Ended, remember
 from activitysmith_integrations.prefect.run_watch import latest_attempt
 from activitysmith_integrations.prefect.task_counts import REQUEST_SECONDS, impatient_client
 
@@ -51,7 +50,7 @@ class RunRef(NamedTuple):
         return cls.of(context.flow_run) if context and context.flow_run else None
 
 
-def begin_end(
+def prepare_end(
     stream_key: str, end: End, outcome: RunOutcome, run: RunRef | None, seconds: float = REQUEST_SECONDS
 ) -> tuple[End, Ended]:
     """What is to be sent, which counts as the run's end from now on.
@@ -68,7 +67,7 @@ def begin_end(
     """
     run_id, parent_id = run or (None, None)
     new = Ended(stream_key, outcome.result, run_id, parent_id, (outcome.error_type, outcome.error_text))
-    before = ended.remember(new)
+    before = remember(new)
     shown = _shown(before, outcome, run, seconds) if run and end.is_failure else None
     if shown is None:
         return end.of_unshown_run(), new

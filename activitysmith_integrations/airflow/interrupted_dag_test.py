@@ -46,8 +46,6 @@ def end_at_exit(stream_key: str, run: RunOutcome, title: str, client: ActivitySm
         client: What to end it with, which is closed then.
     """
     forget(stream_key)
-    if not _shown:
-        atexit.register(_end_all)
     _shown[stream_key] = _Shown(run, title, client)
 
 
@@ -61,6 +59,7 @@ def forget(stream_key: str) -> None:
         _shown.pop(stream_key).client.close()
 
 
+@atexit.register
 def _end_all() -> None:
     for key, shown in _shown.items():
         outcome = replace(shown.run, result="cancelled", ended_at=datetime.now(UTC))

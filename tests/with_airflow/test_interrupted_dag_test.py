@@ -8,7 +8,7 @@ from support.sandbox import KEY, Sandbox
 EXITING = """
 import sys
 from datetime import UTC, datetime
-from activitysmith_integrations.airflow.interrupted_tests import end_at_exit, forget
+from activitysmith_integrations.airflow.interrupted_dag_test import end_at_exit, forget
 from activitysmith_integrations.core import ActivitySmithClient
 from activitysmith_integrations.core.runs.outcome import RunOutcome
 base_url, api_key = sys.argv[1:]
