@@ -252,9 +252,9 @@ class ContentState(_WithTimer, _WithMetrics, _WithPercentage, _WithSteps, _WithB
 
 def _check_value_with_limit(value: object, upper_limit: object) -> None:
     if value is not None and upper_limit is None:
-        raise InvalidRequestError(("value", "needs upper_limit beside it (or give percentage)"))
+        raise InvalidRequestError(("value", "needs upper_limit beside it, or percentage in place of both"))
     if upper_limit is not None and value is None:
-        raise InvalidRequestError(("upper_limit", "needs value beside it (or give percentage)"))
+        raise InvalidRequestError(("upper_limit", "needs value beside it, or percentage in place of both"))
 
 
 AnyState: TypeAlias = (
