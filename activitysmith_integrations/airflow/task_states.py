@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 FAILED = frozenset({"failed", "upstream_failed"})
 DONE = frozenset({"success", "skipped"})
 OVER = DONE | FAILED
-ACTIVE = frozenset({"running", "deferred", "up_for_reschedule"})
+ACTIVE = frozenset({"running", "deferred", "up_for_reschedule", "awaiting_input"})  # the last one since Airflow 3.3
 BEGUN = ACTIVE | {"up_for_retry", "success", "failed"}
 
 # Where one of the tasks above failed, no instance of a task with such a rule runs.

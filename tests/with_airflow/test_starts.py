@@ -547,6 +547,21 @@ def test_the_second_failure_of_a_task_that_was_cleared_is_seen(sandbox: Sandbox,
     assert operations(sandbox)[-2:] == [("PUT", 200, "started"), ("DELETE", 200, "ended")]
 
 
+@pytest.mark.parametrize("state", ["running", "deferred", "up_for_reschedule", "up_for_retry", "awaiting_input"])
+def test_a_task_that_waits_has_started_the_stream_for_the_one_beside_it(
+    sandbox: Sandbox, supervisor: Supervisor, state: str
+) -> None:
+    with DAG("nightly", schedule=None, tags=["activitysmith"]) as dag:
+        approve, load, publish = (BaseOperator(task_id=name) for name in ("approve", "load", "publish"))
+        [approve, load] >> publish
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.begin("approve")
+    run.states["approve"] = state
+    run.begin("load")
+    assert operations(sandbox) == [("PUT", 200, "started")]
+
+
 def test_a_part_that_was_cleared_is_started_by_its_first_task_alone(sandbox: Sandbox, supervisor: Supervisor) -> None:
     run = Run(tagged("extract", "check", "load", "publish"))
     run.states |= {"extract": "success"}
