@@ -21,6 +21,7 @@ BASE_URL_VARIABLE = "ACTIVITYSMITH_BASE_URL"
 
 # As in httpx, the directory counts only where no file is named.
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_QUOTES = ("'", '"')
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
@@ -99,6 +100,8 @@ def _fault_of_key(key: object) -> str | None:
         return "is blank; an ActivitySmith API key looks like ask_..."
     if "\n" in key or "\r" in key:
         return "has a line break; was it read from a file with its last newline?"
+    if key[0] in _QUOTES and key[-1] in _QUOTES:
+        return "has quotation marks around it, which belong to the shell or the file that it was copied from"
     if not key.isascii() or not key.isprintable() or " " in key:
         return "has a space, control or non-ASCII character; was it copied whole?"
     return None
@@ -118,10 +121,6 @@ def _check_base_url(setting: str, base_url: object) -> str:
         raise ConfigurationError((setting, "is no URL of the form https://activitysmith.com/api"))
     if url.userinfo or "?" in text or "#" in text:
         raise ConfigurationError((setting, "must hold no user name, password, query or fragment"))
-    try:
-        url.host.encode("idna")
-    except UnicodeError:
-        raise ConfigurationError((setting, f"{url.host!r} is no host name")) from None
     if url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(
             (setting, f"plain http:// would show the API key to the network on the way to {url.host}; use https://")
@@ -131,7 +130,7 @@ def _check_base_url(setting: str, base_url: object) -> str:
 
 def _parse_url(text: str) -> httpx.URL:
     url = httpx.URL(text)
-    url.host.encode()  # httpx decodes an international name only now, which fails for a malformed one
+    url.host.encode("idna")  # httpx decodes an international name only now, and no socket takes a malformed one
     return url
 
 
@@ -166,7 +165,9 @@ def _parse_proxy(variable: str, text: str) -> Proxy:
     try:
         url = _parse_url(text)
     except (httpx.InvalidURL, ValueError):
-        raise ConfigurationError((variable, "is no URL of the form http://host:port")) from None
+        url = httpx.URL("")
+    if not url.scheme:
+        raise ConfigurationError((variable, "is no URL of the form http://host:port"))
     if url.scheme not in _PROXY_SCHEMES:
         raise ConfigurationError((variable, f"{url.scheme}:// is not among {', '.join(_PROXY_SCHEMES)}"))
     if not url.host or "%" in url.host:  # which a space becomes

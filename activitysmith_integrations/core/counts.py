@@ -35,3 +35,15 @@ def check_count(name: str, count: object, *, least: int) -> int:
     if number is None or number < least:
         raise InvalidRequestError((name, f"must be a whole number of {least} or more, not {quoted(count)}"))
     return number
+
+
+def check_total(total: object) -> int | None:
+    """How many steps there are; None where that is not known, or where there are none, as on a day without files.
+
+    Args:
+        total: What the user gave, None included.
+
+    Raises:
+        InvalidRequestError: It is no whole number, or a negative one.
+    """
+    return None if total is None else check_count("total", total, least=0) or None

@@ -1,6 +1,7 @@
 """Live progress from any Python: a stream that starts with a block of code, moves with it and ends with it."""
 
 import asyncio
+import atexit
 import logging
 import time
 from collections.abc import Generator, Sequence
@@ -26,7 +27,8 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     failure, Ctrl-C, SIGTERM and SIGHUP are a cancellation, and all of them pass on. Whatever the network does raises
     nothing here, and a missing API key neither: it is logged, and the work goes on. Updates go out from a thread of its
     own, so the work does not wait for them; leaving waits for the one on its way and for the end. iOS allows few
-    updates: whole segments come first, other changes are shown while there is room. Use each instance once.
+    updates: whole segments come first, other changes are shown while there is room. Use each instance once. A block
+    that nobody has left when the process exits, such as one in a generator, is cancelled then.
 
     SIGTERM, which ``docker stop``, systemd and Kubernetes send, and SIGHUP, which a closed terminal sends, are taken
     over where Python would just end (nobody else handles them) and the block is in the main thread; the process then
@@ -91,6 +93,8 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
             if sender is not None:
                 self._termination.start()
                 sender.start()
+                # Python closes a generator that is left over only once its threads have stopped.
+                atexit.register(self._leave, GeneratorExit())
             return self
         except BaseException as interruption:  # nobody leaves a block that was not entered
             self._leave(interruption)
@@ -102,13 +106,15 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
         self._leave(error)
 
     def _leave(self, error: BaseException | None) -> None:
-        if self._client is None or self._belongs_to_another_process():
+        atexit.unregister(self._leave)
+        client, self._client = self._client, None
+        if client is None or self._belongs_to_another_process():
             return
         if self._sender is None:
-            self._close(self._client)
+            self._close(client)
             return
         with self._termination.leaving(error):
-            self._finish(self._sender, self._client, self._termination.cause(error))
+            self._finish(self._sender, client, self._termination.cause(error))
 
     def _finish(self, sender: UpdateSender, client: ActivitySmithClient, error: BaseException | None) -> None:
         try:

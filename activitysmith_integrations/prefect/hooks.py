@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.flows import FlowStateHook
 
 from activitysmith_integrations import core
+from activitysmith_integrations.core.counts import check_total
 from activitysmith_integrations.core.keys import check_stream_key
 from activitysmith_integrations.core.retry import DEFAULT_PATIENCE, check_patience
 from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, name_or_block
@@ -27,7 +28,6 @@ from activitysmith_integrations.prefect.given_hooks import (
     is_function,
     of_default_hook,
 )
-from activitysmith_integrations.prefect.runs import check_total
 
 StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
 """A key; a function of ``(flow, flow_run)`` that makes one; or None for the run's own."""

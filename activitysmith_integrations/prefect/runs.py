@@ -20,7 +20,6 @@ from prefect.exceptions import PrefectSignal, TerminationSignal
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # public, if not in a list
 from prefect.utilities.urls import url_for
 
-from activitysmith_integrations.core.counts import check_count
 from activitysmith_integrations.core.errors import message_of
 from activitysmith_integrations.core.keys import check_stream_key, stream_key
 from activitysmith_integrations.prefect.failed_task import failed_task
@@ -129,18 +128,6 @@ def running_outcome(flow: Flow[..., Any], run: FlowRun) -> RunOutcome:
     from activitysmith_integrations.core.runs.outcome import RunOutcome
 
     return RunOutcome(flow.name, "succeeded", run=run.name, label=run.name, engine=ENGINE, unit="task")
-
-
-def check_total(total: int | None) -> int | None:
-    """How many steps there are, None where that is not known.
-
-    Args:
-        total: What the user gave.
-
-    Raises:
-        InvalidRequestError: It is no whole number of 1 or more.
-    """
-    return None if total is None else check_count("total", total, least=1)
 
 
 def task_outcome(fallback_name: str, error: BaseException | None) -> RunOutcome:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from activitysmith_integrations import core
-from activitysmith_integrations.core.counts import check_count
+from activitysmith_integrations.core.counts import check_count, check_total
 from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.models.requests import BesideStreamState, StateInput
 from activitysmith_integrations.core.suggest import check_names, value_at, with_value
-from activitysmith_integrations.prefect.runs import check_total, task_outcome
+from activitysmith_integrations.prefect.runs import task_outcome
 
 
 class StreamOptions(BesideStreamState, total=False):

@@ -424,7 +424,7 @@ def test_what_is_said_after_the_end_reaches_nobody(live: Live, wire: Wire) -> No
     ("key", "options", "message"),
     [
         ("nightly etl", {}, "stream_key"),
-        ("nightly", {"steps": 0}, "steps"),
+        ("nightly", {"steps": -1}, "steps"),
         ("nightly", {"url": "example.com/runs/1"}, "^url: "),
         ("nightly", {"url": "ftp://example.com/runs/1"}, "^url: "),
         ("nightly", {"url": 5}, "^url: "),
@@ -606,6 +606,21 @@ def test_a_step_without_a_name_is_a_warning_once(live: Live, wire: Wire, caplog:
     assert len(warnings) == 1
     assert "LookupError: no words" in warnings[0]
     assert wire.end["content_state"]["current_step"] == 1
+
+
+@pytest.mark.parametrize("number", [2, 2.0, True])
+def test_a_number_given_as_a_step_is_a_warning_that_names_update(
+    live: Live, wire: Wire, caplog: pytest.LogCaptureFixture, number: Any
+) -> None:
+    def body(activity: Activity) -> None:
+        activity.advance(number)
+        activity.advance(number)
+
+    live(body, steps=10)
+    warned = f"advance({number}) shows '{number}' as a step's name; update(...) takes a count"
+    assert [message for message in caplog.messages if warned in message] == [
+        f"Live Activity stream 'nightly': {warned}"
+    ]
 
 
 def test_the_number_of_steps_done_needs_no_name_and_another_value_is_a_warning(

@@ -87,6 +87,8 @@ def test_what_the_contract_accepts_is_sent_unchanged(state: dict[str, Any]) -> N
         ({"title": "t", "current_step": 9, "number_of_steps": 3}, "current_step: 9 is more than number_of_steps (3)"),
         ({"title": "t", "step_colors": ["red", "pink"]}, "step_colors.1: must be 'lime'"),
         ({"title": "t", "step_colors": "red"}, "step_colors: must be a list"),
+        ({"title": "t", "step_colors": (color for color in ["red"])}, "step_colors: must be a list"),
+        ({"title": "t", "metrics": (one for one in [{"label": "a", "value": 1}])}, "metrics: must be a list"),
         ({"title": "t", "percentage": "50"}, "percentage: must be a number, not a string"),
         ({"title": "t", "percentage": True}, "percentage: must be a number, not a boolean"),
         ({"title": "t", "percentage": float("nan")}, "percentage: must be a finite number"),

@@ -309,6 +309,35 @@ def test_an_async_first_call_at_the_end_of_the_interpreter_is_answered_or_an_err
     assert _at_exit("asynchronous", named).startswith(("ended", "no connection: No answer from http://localhost"))
 
 
+_LEFT_OVER = """
+import logging, sys
+from activitysmith_integrations.core import ActivitySmithClient, LiveActivity
+
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+logging.getLogger("httpx").disabled = True
+client = ActivitySmithClient("ask_x", base_url=sys.argv[1])
+
+def rows():
+    with LiveActivity("generated", steps=3, client=client) as activity:
+        for row in range(3):
+            yield row
+            activity.advance()
+
+generator = rows()
+next(generator)
+LiveActivity("entered", client=client).__enter__()
+"""
+
+
+def test_a_block_that_is_never_left_is_cancelled_when_the_process_exits(recorder: Recorder) -> None:
+    # Python 3.13 closes the generator while its threads stand still: a wait for one of them would never end.
+    done = subprocess.run([sys.executable, "-c", _LEFT_OVER, recorder.peer.base_url], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    ended = [f"Ended Live Activity stream '{key}' as cancelled." for key in ("entered", "generated")]
+    assert [line for line in done.stdout.splitlines() if line.startswith("Ended")] == ended
+    assert recorder.methods.count("DELETE") == 2
+
+
 # Where there are no forks and no signal masks, as on Windows
 
 

@@ -29,11 +29,22 @@ def _shown(progress: Progress, updates: int = 1) -> UpdateHistory:
 
 @pytest.mark.parametrize(
     "steps",
-    [0, -1, True, 2.5, "load", b"load", [], [""], [" "], [1], ["load", "load"], {"load"}],
+    [-1, True, 2.5, "load", b"load", [""], [" "], [1], {"load"}],
 )
 def test_steps_that_cannot_be_shown_are_refused(steps: Any) -> None:
     with pytest.raises(InvalidRequestError, match="steps"):
         Progress.begin("Nightly", steps)
+
+
+@pytest.mark.parametrize("steps", [None, 0, [], ()])
+def test_work_of_which_there_is_none_today_is_shown_like_work_without_steps(steps: Any) -> None:
+    at = Progress.begin("Nightly", steps)
+    assert (at.total, at.state["type"]) == (None, "progress")
+
+
+def test_names_of_which_two_are_the_same_are_counted() -> None:
+    at = Progress.begin("Nightly", ["load", "check", "load"]).advanced("load").advanced("check").advanced("load")
+    assert (at.done, at.total, at.step) == (2, 3, "load")
 
 
 class _Unreadable:

@@ -329,6 +329,8 @@ def _deep() -> Any:
         _deep,
         lambda: "\ud800",
         lambda: 10**5000,
+        lambda: {"files": (name for name in ["orders.csv"])},
+        lambda: [map(str, [1, 2])],
     ],
 )
 def test_a_webhooks_body_that_json_cannot_hold_is_refused_by_name(make: Any) -> None:
@@ -410,7 +412,7 @@ def test_thirty_thousand_steps_are_walked_with_few_comparisons() -> None:
         lambda: AlertState(title="t"),  # type: ignore[call-arg]
         lambda: EndStreamRequest(content_state={}),
         lambda: LiveActivity("a b"),
-        lambda: LiveActivity("nightly", steps=0),
+        lambda: LiveActivity("nightly", steps=-1),
     ],
 )
 def test_what_was_never_finished_can_be_shown_in_a_traceback(make: Any) -> None:

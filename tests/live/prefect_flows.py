@@ -37,6 +37,12 @@ def sleep_for_long(stream: str) -> None:
     time.sleep(300)
 
 
+def await_file(name: str) -> None:
+    """Wait until the test lets the run go on."""
+    while not Path(os.environ["LIVE_DIRECTORY"], name).exists():
+        time.sleep(0.1)
+
+
 @task
 def extract() -> None: ...
 
@@ -57,6 +63,8 @@ def do(how: str, stream: str) -> None:
             time.sleep(300)
         case "sleep":
             sleep_for_long(stream)
+        case "held":
+            await_file(f"{stream}-may-end")
 
 
 @flow(name="live-job", **hooks)
@@ -191,8 +199,7 @@ def wait(how: str) -> None:
         case "fail":
             raise RuntimeError("the warehouse is full")
         case "quiet" | "wait":
-            while not Path(os.environ["LIVE_DIRECTORY"], "go-on").exists():
-                time.sleep(0.1)
+            await_file("go-on")
 
 
 @task(persist_result=True, cache_policy=INPUTS + RUN_ID)
@@ -205,13 +212,12 @@ def own(stream: str, how: str = "succeed") -> Any:
     part(2)
     match how:
         case "suspend":
-            time.sleep(3)  # so that the two are shown
+            await_file(f"{stream}-may-end")
             suspend_flow_run(timeout=600, key="once")
         case "cancelled":
             return Cancelled()
         case "quiet":  # nothing that this run does itself is logged, so that a broken console is met by Prefect's hooks
-            while not Path(os.environ["LIVE_DIRECTORY"], "go-on").exists():
-                time.sleep(0.1)
+            await_file("go-on")
             return None
     wait(how)
     return None

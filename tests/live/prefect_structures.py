@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect import Flow, flow, get_client, pause_flow_run, serve, suspend_flow_run, task
 from prefect.assets import materialize
 from prefect.cache_policies import INPUTS, RUN_ID
@@ -18,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from prefect.transactions import Transaction, transaction
 
+from activitysmith_integrations.core import stream_key
 from activitysmith_integrations.prefect import live_activity_hooks
 
 SECONDS = 0.4
@@ -25,6 +27,18 @@ SECONDS = 0.4
 
 def shown(total: int, **options: Any) -> Any:
     return live_activity_hooks(total=total, credentials="structures", **options)
+
+
+def until_shown(steps: int = 1) -> None:
+    """Wait until the run's bar has so many steps; a busy server learns late of the tasks that are over."""
+    requests = f"{os.environ['SANDBOX']}/sandbox/streams"
+    key = stream_key(flow_run.flow_name, flow_run.id)
+    while not any(
+        request["body"]["content_state"]["current_step"] >= steps
+        for request in httpx.get(requests).raise_for_status().json()["requests"]
+        if request["stream_key"] == key
+    ):
+        time.sleep(0.2)
 
 
 @task
@@ -35,8 +49,10 @@ def step(number: int = 0) -> int:
 
 @flow(name="plain", **shown(8))
 def plain() -> None:
-    for number in range(8):
+    for number in range(7):
         step(number)
+    until_shown()
+    step()
 
 
 attempts: dict[int, int] = {}
@@ -53,8 +69,10 @@ def flaky(number: int) -> int:
 
 @flow(name="retries", **shown(6))
 def retries() -> None:
-    for number in range(6):
+    for number in range(5):
         flaky(number)
+    until_shown()
+    flaky(5)
 
 
 @task(retries=3)
@@ -78,6 +96,7 @@ def load(rows: list[int]) -> int:
 @flow(name="etl", **shown(8))
 def etl() -> int:
     pages = [extract(page) for page in range(6)]
+    until_shown()
     return load(transform(pages))
 
 
@@ -90,7 +109,9 @@ def limited(number: int) -> int:
 
 @flow(name="per-worker-concurrency", **shown(6))
 def per_worker_concurrency() -> None:
-    limited.map(range(6)).result()
+    limited.map(range(5)).result()
+    until_shown()
+    limited(5)
 
 
 @task
@@ -119,7 +140,7 @@ def transactions() -> None:
     with transaction() as txn:
         txn.set("path", path)
         write(path)
-        time.sleep(1)  # so that it is shown
+        until_shown()
         check(path)
 
 
@@ -137,8 +158,10 @@ def report(rows: int) -> int:
 
 @flow(name="assets", **shown(6))
 def assets() -> None:
-    for _ in range(3):
+    for _ in range(2):
         report(orders())
+    until_shown()
+    report(orders())
 
 
 @flow(name="mapped", **shown(12))
@@ -148,7 +171,7 @@ def mapped() -> int:
 
 @task
 def transform_sum(numbers: list[int]) -> int:
-    time.sleep(1)
+    until_shown()
     return sum(numbers)
 
 
@@ -159,8 +182,10 @@ def of_one_table(number: int) -> None:
 
 @flow(name="a-shown-subflow", **shown(8))
 def shown_subflow() -> None:
-    for number in range(8):
+    for number in range(7):
         step(number)
+    until_shown()
+    step()
 
 
 @flow(name="subflows", **shown(6))
@@ -168,6 +193,7 @@ def subflows() -> None:
     for number in range(4):
         of_one_table(number)
     step()
+    until_shown()
     shown_subflow()
 
 
@@ -191,6 +217,7 @@ def pause() -> None:
 def deferred() -> None:
     for number in range(4):
         step(number)
+    until_shown()
     run_deployment("a-shown-subflow/structures", timeout=0)
 
 
@@ -204,6 +231,8 @@ def pages() -> Iterator[int]:
 @flow(name="generators", **shown(7))
 def generators() -> Iterator[int]:
     for number in pages():
+        if number == 5:
+            until_shown()
         yield step(number)
 
 
@@ -229,7 +258,7 @@ def outage() -> None:
 def suspended() -> None:
     part(1)
     part(2)
-    time.sleep(3)  # so that the two are shown
+    until_shown(2)
     suspend_flow_run(timeout=600, key="once")
     part(3)
     part(4)

@@ -138,7 +138,7 @@ def test_a_run_ends_its_stream_once_and_right(
     assert ("action" in end) == (case.result != "succeeded")
     line = f"Ended Live Activity stream '{stream}' as {case.result.replace('_', ' ')}."
     if case.how == "sigterm":  # Prefect lets such a process die with the lines that it has not yet sent
-        assert line in processes.output(host)
+        eventually(lambda: line in processes.output(host), "the line in the worker's log")
     else:
         eventually(lambda: line in processes.log_lines(run_id), "the line on the run's page", every=0.5)
     assert len([request for request in sandbox.requests() if request["stream_key"] == stream]) == 1
@@ -293,9 +293,14 @@ def test_a_run_that_is_suspended_goes_on_where_it_was(
     processes: Prefect, sandbox: Sandbox, run_ids: dict[tuple[str, str], str]
 ) -> None:
     run_id = processes.create_run("live-own/serve", stream="own-suspended", how="suspend")
-    eventually(lambda: processes.state(run_id)["name"] == "Suspended", "the run to be suspended", every=0.5)
     key = stream_key("live-own", run_id)
-    eventually(lambda: sandbox.story(key)[-1]["body"]["content_state"]["current_step"] == 2, "its two tasks")
+
+    def is_half_done() -> bool:
+        return any(request["body"]["content_state"]["current_step"] == 2 for request in sandbox.story(key))
+
+    eventually(is_half_done, "its two tasks to be shown", seconds=180)
+    (processes.directory / "own-suspended-may-end").touch()
+    eventually(lambda: processes.state(run_id)["name"] == "Suspended", "the run to be suspended", every=0.5)
     assert key in sandbox.living()
     processes.api.post(f"flow_runs/{run_id}/resume").raise_for_status()
     assert final_state(processes, run_id)["type"] == "COMPLETED"
@@ -377,7 +382,9 @@ def automation(processes: Prefect, sandbox: Sandbox) -> None:
 @pytest.mark.usefixtures("automation")
 def test_the_server_shows_a_run_from_its_start_to_its_end(processes: Prefect, sandbox: Sandbox) -> None:
     before, ended = len(sandbox.story("unhooked")), len(sandbox.ends("unhooked"))
-    processes.run("complete", FLOWS, "run", "complete", "succeed")
+    processes.python("complete", FLOWS, "run", "complete", "held")
+    eventually(lambda: "unhooked" in sandbox.living(), "the server to start the stream")
+    (processes.directory / "complete-may-end").touch()
     (end,) = eventually(lambda: sandbox.ends("unhooked")[ended:], "the server to end the stream")
     assert end["content_state"]["title"] == "live-unhooked"
     assert end["metadata"]["result"] == "succeeded"

@@ -46,7 +46,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def processes(sandbox: Sandbox, postgres: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    with Prefect(tmp_path_factory.mktemp("prefect"), {}, database=postgres.database("structures")) as processes:
+    database, variables = postgres.database("structures"), {"SANDBOX": sandbox.page_url.rstrip("/")}
+    with Prefect(tmp_path_factory.mktemp("prefect"), variables, database=database) as processes:
         processes.run("save-block", "-c", SAVE_BLOCK, sandbox.base_url, "structures")
         limit = {"name": "structures", "limit": 2}
         processes.api.post("v2/concurrency_limits/", json=limit).raise_for_status()

@@ -737,8 +737,8 @@ def test_a_start_that_fails_for_now_is_retried_by_prefect(kind: str, sandbox: Sa
     ("said", "error", "named"),
     [
         ({"totl": 3}, InvalidRequestError, "did you mean total"),
-        ({"total": 0}, InvalidRequestError, "total: must be a whole number of 1 or more, not 0"),
-        ({"total": 5.5}, InvalidRequestError, "total: must be a whole number of 1 or more, not 5.5"),
+        ({"total": -1}, InvalidRequestError, "total: must be a whole number of 0 or more, not -1"),
+        ({"total": 5.5}, InvalidRequestError, "total: must be a whole number of 0 or more, not 5.5"),
         ({"done": "two"}, InvalidRequestError, "done: must be a whole number of 0 or more, not 'two'"),
         ({"done": -1}, InvalidRequestError, "done: must be a whole number of 0 or more, not -1"),
         ({"title": 7}, InvalidRequestError, "title: must be a string, not 7"),

@@ -4,7 +4,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -115,11 +115,21 @@ def _to_json_object(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     try:
+        _refuse_iterators(value)
         body = in_json(dict(value))
         json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
         raise PydanticCustomError("json", "cannot be written as JSON: {fault}", {"fault": str(error)}) from None
     return body
+
+
+def _refuse_iterators(value: Any) -> None:
+    """Raise TypeError for a generator and the like: once it was checked, it has nothing left to send."""
+    if isinstance(value, Iterator):
+        raise TypeError(f"{kind_of(value)} can be read only once; make it a list")
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            _refuse_iterators(one)
 
 
 def in_json(value: Any) -> Any:
@@ -195,7 +205,7 @@ WholeNumber: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Fi
 Steps: TypeAlias = Annotated[int, BeforeValidator(_check_whole_number), Field(ge=1)]
 
 Tags: TypeAlias = Annotated[list[Tag], Field(strict=True), BeforeValidator(to_list)]
-Channels: TypeAlias = Annotated[list[Text], BeforeValidator(to_list), Field(min_length=1)]
+Channels: TypeAlias = Annotated[list[Text], BeforeValidator(to_list), Field(strict=True, min_length=1)]
 MetadataValue: TypeAlias = Annotated[str | bool | _AnyNumber, BeforeValidator(_check_metadata_value)]
 Metadata: TypeAlias = Annotated[
     dict[Text, MetadataValue], BeforeValidator(to_dict), AfterValidator(_check_metadata_size)
@@ -206,5 +216,5 @@ if TYPE_CHECKING:
     Colors: TypeAlias = Sequence[Color]
     JSONObject: TypeAlias = Mapping[str, Any]
 else:
-    Colors = Annotated[list[Color], BeforeValidator(to_list)]
+    Colors = Annotated[list[Color], BeforeValidator(to_list), Field(strict=True)]
     JSONObject = Annotated[dict[str, Any], BeforeValidator(_to_json_object)]

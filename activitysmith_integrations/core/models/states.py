@@ -75,7 +75,7 @@ _Metric: TypeAlias = Annotated[Metric | Mapping[str, Any], LazyMember(to_model(M
 if TYPE_CHECKING:
     _Metrics: TypeAlias = Sequence[_Metric]
 else:
-    _Metrics = Annotated[list[_Metric], BeforeValidator(to_list), Field(min_length=1, max_length=8)]
+    _Metrics = Annotated[list[_Metric], BeforeValidator(to_list), Field(strict=True, min_length=1, max_length=8)]
 
 
 class _State(Model):

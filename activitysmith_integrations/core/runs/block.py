@@ -114,7 +114,12 @@ class Block(Generic[ClientT, SenderT]):
             fault = error_text(error)
             self._warn_once(("step", fault), lambda: f"advance() was called with a step that has no name: {fault}")
             return
-        if self._names and name not in self._names:
+        if isinstance(step, (bool, float)) or (not isinstance(step, str) and whole_number(step) is not None):
+            self._warn_once(
+                ("step", type(step).__name__),
+                lambda: f"advance({quoted(step)}) shows {quoted(name)} as a step's name; update(...) takes a count",
+            )
+        elif self._names and name not in self._names:
             self._warn_once(
                 ("step", name), lambda: f"{quoted(name)} is not among its steps and moves no bar; {self._hint(name)}"
             )

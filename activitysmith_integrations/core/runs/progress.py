@@ -55,10 +55,11 @@ class Progress:
 
         Args:
             title: First line.
-            steps: The names of the steps, their number, or None where neither is known.
+            steps: The names of the steps, their number, or None where neither is known. Without any, nothing is
+                known either; names of which two are the same are only counted.
 
         Raises:
-            InvalidRequestError: The steps are neither, or there is none, or two have one name.
+            InvalidRequestError: The steps are neither.
         """
         try:
             return cls._begin(title, steps)
@@ -73,19 +74,14 @@ class Progress:
             return cls(title)
         if isinstance(steps, str) or not isinstance(steps, Sequence):
             return cls(title, total=_check_count(steps))
-        if not steps:
-            raise InvalidRequestError(("steps", _STEPS_RULE.format(quoted(steps))))
-        names = dict[str, None]()
+        names = list[str]()
         for position, step in enumerate(steps):
             if not isinstance(step, str) or not step.strip():
                 raise InvalidRequestError((f"steps.{position}", f"must be a name, not {quoted(step)}"))
-            name = plain_string(step)
-            if name in names:
-                raise InvalidRequestError(
-                    (f"steps.{position}", f"{quoted(name)} is there twice; each needs its own name")
-                )
-            names[name] = None
-        return cls(title, tuple(names), len(names)).updated(done=0)
+            names.append(plain_string(step))
+        if len({*names}) < len(names):
+            return cls(title, total=len(names))
+        return cls(title, tuple(names), len(names) or None).updated(done=0)
 
     def advanced(self, step: str | None) -> Self:
         """The progress once *step* has begun, or once the step being worked on is done where there is no name."""
@@ -145,15 +141,12 @@ class Progress:
         return {"type": kind, "title": self.title, **({"subtitle": subtitle} if subtitle else {})}
 
 
-_STEPS_RULE = "must be a list of names or a whole number of 1 or more, not {}"
-
-
-def _check_count(steps: object) -> int:
-    """A number of steps, in any form that Python counts with, such as numpy's integers."""
+def _check_count(steps: object) -> int | None:
+    """A number of steps, in any form that Python counts with, such as numpy's integers; None for no steps."""
     count = whole_number(steps)
-    if count is None or count < 1:
-        raise InvalidRequestError(("steps", _STEPS_RULE.format(quoted(steps))))
-    return min(count, _MAX_COUNT)
+    if count is None or count < 0:
+        raise InvalidRequestError(("steps", f"must be a list of names or a whole number, not {quoted(steps)}"))
+    return min(count, _MAX_COUNT) or None
 
 
 def without_type(state: Mapping[str, Any]) -> dict[str, Any]:
