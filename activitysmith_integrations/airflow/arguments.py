@@ -73,7 +73,8 @@ def is_resolved_later(value: Any) -> bool:
     Args:
         value: The value.
     """
-    return callable(getattr(value, "resolve", None)) and not isinstance(value, type)
+    # Both of Airflow's own, as a pathlib.Path can be resolved as well.
+    return hasattr(type(value), "resolve") and hasattr(type(value), "iter_references")
 
 
 def _name(name: Any) -> Any:

@@ -26,13 +26,13 @@ class Bar:
     """The steps of a DAG.
 
     Args:
-        first_steps: The step that each task begins with, in the order of the DAG.
-        mapped: The tasks that have instances.
+        tasks: Its tasks that are steps, in the order of the DAG.
+        first_steps: The step that each of them begins with.
         total: How many steps there are.
     """
 
+    tasks: Tasks
     first_steps: Mapping[str, int]
-    mapped: frozenset[str]
     total: int
 
     def segments(self, states: States) -> tuple[int, int]:
@@ -43,7 +43,7 @@ class Bar:
         """
         instances, over = Counter[str](), Counter[str]()
         for key, state in states.items():
-            task_id, _ = split_key(key, self.first_steps)
+            task_id, _ = split_key(key, self.tasks)
             instances[task_id] += 1
             over[task_id] += state in OVER
         done = sum(Fraction(self._steps(one) * over[one], instances[one]) for one in self.first_steps if over[one])
@@ -74,7 +74,7 @@ class Bar:
         return max(1, math.floor((step - late) * MAX_SEGMENTS / self.total)) if step else 0
 
     def _steps(self, task_id: str) -> int:
-        return MAPPED_STEPS if task_id in self.mapped else 1
+        return MAPPED_STEPS if self.tasks[task_id].is_mapped else 1
 
 
 def counted_tasks(tasks: Tasks, stream_key: str | None = None) -> Tasks:
@@ -111,4 +111,4 @@ def bar_of(counted: Tasks) -> Bar:
     for task_id, task in counted.items():
         first_steps[task_id] = total
         total += MAPPED_STEPS if task.is_mapped else 1
-    return Bar(first_steps, frozenset(task_id for task_id, task in counted.items() if task.is_mapped), total)
+    return Bar(counted, first_steps, total)

@@ -142,12 +142,13 @@ def _rendered_key(callback: Callback, written: str, run: Run, environment: jinja
     try:
         return templates.render_name("stream_key", written, run.context, environment)
     except Exception as error:
-        if not run.is_of_dag:
+        if run.is_of_task:
             raise
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # Where no task ran, Airflow gives a DAG's callback nothing but the DAG, the run's id and the reason.
-        known = RunMemory(run).key(written)
+        # Where no task ran, Airflow gives a DAG's callback nothing but the DAG, the run's id and the reason. What a
+        # deadline's process may ask Airflow is not known.
+        known = None if run.is_deadline else RunMemory(run).key(written)
         if known is not None:
             return known
         if run.result == "succeeded":

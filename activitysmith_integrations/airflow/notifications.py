@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from activitysmith_integrations import core
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from activitysmith_integrations.airflow.run_memory import FailedStart
     from activitysmith_integrations.core.runs.ending import End, EndResult
     from activitysmith_integrations.core.runs.outcome import RunOutcome
+    from activitysmith_integrations.core.runs.recent_ends import Ended
 
 __all__ = ["ActivitySmithEndStreamNotifier", "ActivitySmithStreamNotifier", "end_activitysmith_stream"]
 
@@ -51,12 +52,14 @@ class Ending:
         end: How the stream is to end.
         start_may_come: Whether a start got no answer, so that the service may still take it up.
         is_second: Whether a task of the run ends the stream as well, and has shown this if it ran.
+        remembered: What later ends in this process know of it; None for a stream that a task has for itself.
     """
 
     target: Target
     end: End
     start_may_come: bool = False
     is_second: bool = False
+    remembered: Ended | None = None
 
 
 class ActivitySmithEndStreamNotifier(Callback):
@@ -158,7 +161,8 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, line_of_unshown_end(target.stream_key))
             return None
         may_come = failed_start is not None and failed_start.may_run and failed_start.is_recent(time.time())
-        return Ending(target, end, start_may_come=may_come, is_second=run.is_ended_by_task and not is_news)
+        ending = Ending(target, end, start_may_come=may_come, is_second=run.is_ended_by_task and not is_news)
+        return _after_earlier_ends(ending, run) if is_about_run(self, run) else ending
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         if run.is_temporary:
@@ -178,7 +182,8 @@ class ActivitySmithEndStreamNotifier(Callback):
     def _is_news(self, run: Run) -> bool:
         """Whether a stream that has ended does not show this failure, since it was ended before.
 
-        By an earlier run, by this one before it was cleared, or by a task of it that ran before anything failed.
+        By an earlier run, by this one before it was cleared, by its deadline, or by a task of it that ran before
+        anything failed.
         """
         if run.is_deadline or run.result == "succeeded":
             return False
@@ -188,7 +193,8 @@ class ActivitySmithEndStreamNotifier(Callback):
             return is_own and not run.is_ended_by_task
         is_shown_by_callback = dag_callbacks.task_ends(run.dag, self.stream_key)
         if not run.is_ended_by_task or run.is_end_skipped:
-            return (self.stream_key is not None or run.clear_number > 0) and not is_shown_by_callback
+            was_ended_before = self.stream_key is not None or run.clear_number > 0 or run.has_deadline
+            return was_ended_before and not is_shown_by_callback
         if run.has_failed or run.may_show_handled_failure or not run.posted_states:
             return False
         # Where the task that ends it succeeded, callbacks of later tasks found an ended stream and left it to this one.
@@ -230,7 +236,10 @@ class ActivitySmithEndStreamNotifier(Callback):
 
     def _say_result(self, ending: Ending, result: EndResult) -> None:
         from activitysmith_integrations.core.runs.log_lines import line_of_end
+        from activitysmith_integrations.core.runs.recent_ends import take_back
 
+        if ending.remembered is not None and not result.may_be_shown:
+            take_back(ending.remembered)
         level, text = line_of_end(ending.target.stream_key, ending.end, result)
         if ending.is_second and result.answer is not None and result.answer.activity_id is None:
             level, text = logging.INFO, f"Live Activity stream {ending.target.stream_key!r} was ended by a task before."
@@ -255,6 +264,16 @@ def end_for(notifier: ActivitySmithEndStreamNotifier, run: Run, outcome: RunOutc
     title = run.title if is_about_run(notifier, run) else run.instance_name
     options: Any = {"title": title, **options_to_show(notifier, run)}
     return build_end_or_default(outcome, options)
+
+
+def _after_earlier_ends(ending: Ending, run: Run) -> Ending:
+    """An end as it fits what this process has sent of the run, such as from a function of the user's own."""
+    from activitysmith_integrations.core.runs.recent_ends import Ended, remember
+
+    new = Ended(ending.target.stream_key, ending.end.result, run.name)
+    is_shown = new.is_failure and any(end.is_failure and end.run_id == new.run_id for end in remember(new))
+    end = ending.end.of_shown_run(is_silent=True) if is_shown else ending.end
+    return replace(ending, end=end, remembered=new)
 
 
 end_activitysmith_stream = ActivitySmithEndStreamNotifier

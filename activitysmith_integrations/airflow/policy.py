@@ -5,6 +5,7 @@ Airflow loads this module wherever it starts, so it imports nothing but Airflow'
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ def dag_policy(dag: Any) -> None:
         dag: A DAG that was just parsed; one without a tag or a notifier of ours is not touched.
     """
     _call_notifier_classes(dag)
+    _check_deadlines(dag)
     tags = _tags_of(dag)
     if not tags:
         _warn_of_misspelt_tags(dag)
@@ -75,6 +77,7 @@ def task_policy(task: Any) -> None:
         return
     if getattr(task, "stream_role", None) == "follows_run":
         _end_if_timed_out(dag, task)
+        _warn_of_late_follower(dag, task)
     if TAG not in _tags_of(dag):
         return
     try:
@@ -118,7 +121,17 @@ def _call_notifier_classes(owner: Any) -> None:
             setattr(owner, f"on_{when}_callback", [one() if _is_end_class(one) else one for one in found])
 
 
+def _check_deadlines(dag: Any) -> None:
+    """Refuse a notifier of ours that could not be made once a deadline is missed: Airflow makes it only then."""
+    for alert in getattr(dag, "deadline", None) or ():
+        module, _, name = str(alert.callback.path).rpartition(".")
+        if module.startswith(_PACKAGE):
+            getattr(importlib.import_module(module), name)(**(alert.callback.kwargs or {}))
+
+
 def _is_end_class(one: Any) -> bool:
+    """Whether it is to be called for a notifier: the class, or a partial of it."""
+    one = getattr(one, "func", one)
     return isinstance(one, type) and one.__module__.startswith(_PACKAGE) and getattr(one, "ends_stream", False)
 
 
@@ -178,6 +191,16 @@ def _end_if_timed_out(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
             dag.has_on_failure_callback = True
     except Exception:
         log.exception("A timeout of DAG %s may not be shown.", dag.dag_id)
+
+
+def _warn_of_late_follower(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
+    others = dag.task_dict.keys() - {task.task_id}
+    if others and others <= task.get_flat_relative_ids(upstream=True):
+        log.warning(
+            "DAG %s shows nothing of its runs while they go on: %s waits for all other tasks. Let it wait for none.",
+            dag.dag_id,
+            task.task_id,
+        )
 
 
 def _hangs_in_callbacks(dag: Any) -> bool:

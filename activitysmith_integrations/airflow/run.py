@@ -13,7 +13,7 @@ from activitysmith_integrations.airflow.dag_tasks import has_own_picture, plain_
 from activitysmith_integrations.airflow.developer_commands import is_dags_test, is_tasks_test
 from activitysmith_integrations.airflow.reporting import Instance, states_with
 from activitysmith_integrations.airflow.run_label import run_label
-from activitysmith_integrations.airflow.task_states import Tasks, split_key
+from activitysmith_integrations.airflow.task_states import Tasks, counted_states, split_key
 
 if TYPE_CHECKING:
     from activitysmith_integrations.core.runs.outcome import Result
@@ -64,6 +64,16 @@ class Run:
         return getattr(self.context["dag_run"], "clear_number", None) or 0
 
     @property
+    def has_deadline(self) -> bool:
+        """Whether the DAG has deadlines, which may have ended the stream while the run went on."""
+        return bool(getattr(self.dag, "deadline", None))
+
+    @property
+    def name(self) -> str:
+        """What tells it from every other run, and from itself before it was cleared or tested again."""
+        return f"{self.dag_id}/{self.run_id}/{self.clear_number}/{getattr(self.context['dag_run'], 'start_date', None)}"
+
+    @property
     def is_in_process(self) -> bool:
         """Whether ``dag.test()`` or ``airflow dags test`` runs it, in one process and one task after the other."""
         return is_dags_test()
@@ -109,8 +119,7 @@ class Run:
     @property
     def ending_states(self) -> set[str]:
         """The states that such tasks have come to."""
-        states = self.posted_states.items()
-        return {state for key, state in states if split_key(key, self._ending_tasks)[0] in self._ending_tasks}
+        return set(counted_states(self._ending_tasks, self.posted_states).values())
 
     @property
     def is_end_skipped(self) -> bool:
@@ -133,7 +142,7 @@ class Run:
         ranks = {task_id: rank for rank, task_id in enumerate(self._ending_tasks)}
         own = ranks.get(self.instance.task_id, len(ranks)), self.instance.map_index
         for key, state in self.posted_states.items():
-            task_id, index = split_key(key, ranks)
+            task_id, index = split_key(key, self._ending_tasks)
             other = ranks.get(task_id, -1), index
             is_first = state in task_states.ACTIVE and other < own
             if task_id in ranks and other != own and (is_first or state in ("success", "failed")):
@@ -141,9 +150,9 @@ class Run:
         return False
 
     @functools.cached_property
-    def _ending_tasks(self) -> list[str]:
-        tasks = plain_tasks(self.dag).values()
-        return [task.task_id for task in tasks if ends_stream(task, self.written_key)]
+    def _ending_tasks(self) -> Tasks:
+        tasks = plain_tasks(self.dag).items()
+        return {task_id: task for task_id, task in tasks if ends_stream(task, self.written_key)}
 
     @functools.cached_property
     def bar(self) -> Bar:
@@ -275,6 +284,7 @@ def normalized(context: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(document, Mapping):
         # A deadline's: the run's id is called dag_run_id there, and moments are strings.
         known["dag_run"] = SimpleNamespace(**{**document, "run_id": document.get("dag_run_id")})
+        known = {**_moments(document.get("logical_date")), **known}
     dag_run, dag = known.get("dag_run"), known.get("dag")
     dag_id = getattr(dag, "dag_id", None) or getattr(dag_run, "dag_id", None)
     run_id = known.get("run_id") or getattr(dag_run, "run_id", None)
@@ -284,6 +294,24 @@ def normalized(context: Mapping[str, Any]) -> dict[str, Any]:
         known["dag_run"] = SimpleNamespace(dag_id=dag_id, run_id=run_id)
     known["run_id"] = run_id
     return known
+
+
+def _moments(logical_date: str | None) -> dict[str, Any]:
+    """What templates call the logical date, as Airflow has it in the contexts of tasks (3.3)."""
+    if logical_date is None:
+        return {}
+    from airflow.sdk import timezone
+
+    moment = timezone.parse(logical_date)
+    ds, ts = moment.strftime("%Y-%m-%d"), moment.isoformat()
+    return {
+        "logical_date": moment,
+        "ds": ds,
+        "ds_nodash": ds.replace("-", ""),
+        "ts": ts,
+        "ts_nodash": moment.strftime("%Y%m%dT%H%M%S"),
+        "ts_nodash_with_tz": ts.replace("-", "").replace(":", ""),
+    }
 
 
 def plain_states(found: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,9 +21,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
     """A run's date and time, such as ``27 Nov 03:00``, or the id that somebody gave it.
 
+    Where the DAG's time zone is not known, the time is that of the run's id, and says so: ``27 Nov 02:00 UTC``.
+
     Args:
         run_id: The run's id.
-        timezone: The DAG's time zone; None leaves the run's own.
+        timezone: The DAG's time zone, None where that is not known.
 
     Returns:
         The label, to the millisecond for a run that was triggered, since such runs may follow each other closely; None
@@ -40,4 +42,5 @@ def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
         return run_id
     seconds = "" if kind in ("scheduled", "backfill") else f":{moment.second:02}.{moment.microsecond // 1000:03}"
     # strftime would name the month in the language of the process.
-    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}"
+    zone = " UTC" if timezone is None and moment.utcoffset() == timedelta(0) else ""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}{zone}"

@@ -81,15 +81,15 @@ def state_key(task_id: str, map_index: int) -> str:
     return task_id if map_index < 0 else f"{task_id}_{map_index}"
 
 
-def split_key(key: str, task_ids: Iterable[str]) -> tuple[str, int]:
+def split_key(key: str, tasks: Tasks) -> tuple[str, int]:
     """The task and the index of a task instance; the index is -1 where the task is not mapped.
 
     Args:
         key: Its key. Airflow joins the index to the task's id with an underscore, which an id may hold as well.
-        task_ids: The ids that there are, as something that is quick to look into.
+        tasks: The tasks that it may be of.
     """
     task_id, _, index = key.rpartition("_")
-    if key not in task_ids and index.isdigit() and task_id in task_ids:
+    if key not in tasks and index.isdigit() and task_id in tasks and tasks[task_id].is_mapped:
         return task_id, int(index)
     return key, -1
 

@@ -136,6 +136,9 @@ def check_conn_id(conn_id: Any) -> None:
 def render_name(name: str, value: Any, context: Mapping[str, Any], environment: jinja2.Environment) -> str:
     """A stream key or connection id, rendered.
 
+    What a template makes of a run, such as its id or a date, may hold what the service takes in no key. The key is made
+    of it then, the same one in every process.
+
     Args:
         name: What it is, for the message.
         value: What the user wrote.
@@ -159,7 +162,13 @@ def render_name(name: str, value: Any, context: Mapping[str, Any], environment: 
         rendered = environment.overlay(finalize=refuse_none).from_string(value).render(context)
     if not str(rendered).strip():
         raise InvalidRequestError((name, f"{value!r} renders to nothing"))
-    return str(rendered)
+    return _legal_key(rendered) if name == "stream_key" and isinstance(rendered, str) else str(rendered)
+
+
+def _legal_key(rendered: str) -> str:
+    from activitysmith_integrations.core.keys import looks_like_api_key, stream_key
+
+    return rendered if looks_like_api_key(rendered) else stream_key(rendered)  # an API key is refused later
 
 
 def _refuse_none(name: str, part: Any, written: str) -> None:

@@ -159,7 +159,7 @@ def _answer(plan: _Plan, end: End, ended: Ended, result: EndResult, missing_ok: 
     from activitysmith_integrations.core.runs.log_lines import line_of_end
     from activitysmith_integrations.core.runs.recent_ends import take_back
 
-    if not result.may_have_arrived:
+    if not result.may_be_shown:
         take_back(ended)
     _logger().log(*line_of_end(plan.key, end, result))
     return result.response(plan.key, missing_ok=missing_ok)

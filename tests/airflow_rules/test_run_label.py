@@ -33,8 +33,8 @@ def test_a_run_is_called_by_its_date_in_the_dags_time_zone_or_by_the_id_that_som
     assert run_label(run_id, BERLIN) == label
 
 
-def test_without_a_time_zone_it_is_the_runs_own() -> None:
-    assert run_label("scheduled__2026-11-27T03:00:00+00:00", None) == "27 Nov 03:00"
+def test_without_a_time_zone_it_is_the_runs_own_and_says_so() -> None:
+    assert run_label("scheduled__2026-11-27T03:00:00+00:00", None) == "27 Nov 03:00 UTC"
 
 
 @pytest.mark.parametrize(

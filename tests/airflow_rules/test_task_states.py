@@ -33,12 +33,10 @@ def test_tasks_come_after_those_that_they_wait_for_and_otherwise_as_they_were_gi
     assert below(tasks, "a") == {"b", "c", "d"}
 
 
-@pytest.mark.parametrize(
-    ("key", "found"),
-    [("a", ("a", -1)), ("a_1", ("a_1", -1)), ("b_1", ("b", 1)), ("b_x", ("b_x", -1)), ("c_1", ("c_1", -1))],
-)
-def test_a_key_is_taken_apart_only_where_the_task_is_there(key: str, found: tuple[str, int]) -> None:
-    assert split_key(key, {"a", "a_1", "b"}) == found
+@pytest.mark.parametrize(("key", "index"), [("a", -1), ("a_1", -1), ("b_1", 1), ("b_x", -1), ("c_1", -1), ("d_1", -1)])
+def test_a_key_is_taken_apart_only_where_the_task_is_there_and_mapped(key: str, index: int) -> None:
+    found = key if index < 0 else key.partition("_")[0]
+    assert split_key(key, dag("a >> a_1 >> b >> d", a=MAPPED, b=MAPPED)) == (found, index)
 
 
 def test_a_key_is_put_together_and_a_task_instance_has_a_name() -> None:

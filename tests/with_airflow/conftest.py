@@ -59,11 +59,13 @@ def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def sandbox(one_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """An empty sandbox, a connection that leads to it, and the time that the callbacks of a process have."""
+    """An empty sandbox, a connection that leads to it, and a process that has called no callback yet."""
     from activitysmith_integrations.airflow import callbacks
     from activitysmith_integrations.airflow.callback_budget import CallbackBudget
+    from activitysmith_integrations.core.runs import recent_ends
 
     one_sandbox.reset()
+    monkeypatch.setattr(recent_ends, "_memory", recent_ends._Memory())
     monkeypatch.setattr(callbacks, "budget", CallbackBudget())
     monkeypatch.setattr(callbacks, "task_budget", CallbackBudget(seconds=18, parts=2))
     monkeypatch.setenv("AIRFLOW_CONN_ACTIVITYSMITH_DEFAULT", connection(one_sandbox.base_url, KEY))

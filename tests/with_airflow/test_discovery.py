@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import pytest
 from airflow import settings
 from airflow.sdk import DAG, Asset, AssetAlias
 from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
 from support import readme
 from support.sandbox import Sandbox
 from with_airflow.runs import Run
@@ -30,6 +33,7 @@ from activitysmith_integrations.airflow.operators import (
 )
 from activitysmith_integrations.airflow.provider_info import get_provider_info
 from activitysmith_integrations.airflow.reporter import ProgressReporter
+from activitysmith_integrations.core import InvalidRequestError, stream_key
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
@@ -387,6 +391,42 @@ def test_a_notifier_without_its_parentheses_is_made_when_the_dag_is_parsed(tags:
         assert callbacks_of(owner, when)[0] is theirs
         ends = [one for one in callbacks_of(owner, when) if getattr(one, "ends_stream", False)]
         assert [type(one) for one in ends] == [ActivitySmithEndStreamNotifier]
+
+
+def test_a_partial_of_a_notifier_is_made_when_the_dag_is_parsed(sandbox: Sandbox) -> None:
+    dag = _dag_of_two(on_failure_callback=partial(end_activitysmith_stream, title="Nightly"))
+    policy.dag_policy(dag)
+    (end,) = callbacks_of(dag, "failure")
+    end({"dag": dag, "run_id": "r1", "reason": "task_failure"})
+    (body,) = sandbox.ends(stream_key(dag.dag_id, "r1"))
+    assert body["content_state"]["title"] == "Nightly"
+
+
+def _with_deadline(**kwargs: Any) -> DAG:
+    reference = DeadlineReference.DAGRUN_QUEUED_AT
+    callback = AsyncCallback(ActivitySmithEndStreamNotifier, kwargs=kwargs)
+    alert = DeadlineAlert(reference=reference, interval=timedelta(hours=1), callback=callback)
+    return _dag_of_two(deadline=alert)
+
+
+def test_a_deadlines_notifier_that_cannot_be_made_is_refused_when_the_dag_is_parsed() -> None:
+    policy.dag_policy(_with_deadline(title="Late", stream_key="nightly-{{ ds }}"))
+    for name, wrong in {"titel": "Late", "stream_key": "a b"}.items():
+        with pytest.raises(InvalidRequestError, match=f"^{name}: "):
+            policy.dag_policy(_with_deadline(**{name: wrong}))
+
+
+def test_an_operator_that_follows_a_run_only_once_all_is_over_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with DAG("nightly", schedule=None):
+        extract, load = BaseOperator(task_id="extract"), BaseOperator(task_id="load")
+        follow = ActivitySmithFollowRunOperator(task_id="follow")
+        extract >> follow
+    policy.task_policy(follow)
+    assert caplog.messages == []
+    load >> follow
+    policy.task_policy(follow)
+    text = "DAG nightly shows nothing of its runs while they go on: follow waits for all other tasks."
+    assert text in caplog.text
 
 
 def test_a_callback_that_has_every_attribute_is_not_taken_for_ours() -> None:

@@ -346,16 +346,40 @@ def test_an_unknown_stream_is_said_and_no_error(sandbox: Sandbox, said: Callable
         ("{{ unclosed", "TemplateSyntaxError"),
         ("{{ '' }}", "renders to nothing"),
         ("{{ dag_run.end_date }}", "is None; what it looks for is not there"),
-        ("{{ 'a' }}/b", "'a/b' is not 1 to 255"),
+        ("{{ 'ask_0123456789' }}", "looks like an API key"),
     ],
 )
 def test_a_key_that_cannot_be_told_is_said_and_nothing_is_sent(
     sandbox: Sandbox, said: Callable[[Any, Any], str], stream_key: str, words: str
 ) -> None:
-    log = said(end_activitysmith_stream(stream_key), deadline_context())
+    log = said(end_activitysmith_stream(stream_key), task_context("failed"))
     assert words in log
     assert "was not ended" in log
     assert sandbox.requests() == []
+
+
+def test_a_key_that_a_template_makes_of_what_no_key_may_hold_is_made_legal(sandbox: Sandbox) -> None:
+    end_activitysmith_stream("etl.nightly/{{ run_id }}")(dag_context("task_failure"))
+    (end,) = sandbox.ends(stream_key("etl.nightly/r1"))
+    assert end["metadata"]["result"] == "failed"
+
+
+def test_a_missed_deadline_is_shown_in_the_stream_that_is_named_after_the_runs_date(sandbox: Sandbox) -> None:
+    context = deadline_context()
+    context["dag_run"]["logical_date"] = "2026-11-23T02:00:00Z"
+    key = "{{ ds }}_{{ ds_nodash }}_{{ ts_nodash }}_{{ logical_date.format('YYYY') }}"
+    end_activitysmith_stream(key, context=None)(context)
+    (end,) = sandbox.ends("2026-11-23_20261123_20261123T020000_2026")
+    assert end["metadata"]["result"] == "timed_out"
+
+
+def test_a_missed_deadline_whose_key_cannot_be_told_is_shown_in_the_runs_own_stream(
+    sandbox: Sandbox, said: Callable[[Any, Any], str]
+) -> None:
+    log = said(end_activitysmith_stream("nightly-{{ ds }}"), deadline_context())
+    assert "has no key in this run, so its failure is shown in a stream of its own" in log
+    (end,) = sandbox.ends(STREAM)
+    assert end["metadata"]["result"] == "timed_out"
 
 
 @pytest.mark.parametrize(

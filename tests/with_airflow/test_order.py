@@ -50,9 +50,9 @@ class Case:
 
     def play(self) -> None:
         """Run the DAG as Airflow does: callbacks of tasks that succeeded run beside what comes next."""
-        with DAG(self.name, schedule=None, tags=["activitysmith"]) as dag:
-            first, *others = [BaseOperator(task_id=name) for name in ("first", "second", "third", "last")]
-            first >> others
+        dag = DAG(self.name, schedule=None, tags=["activitysmith"])  # threads share the DAG that `with` begins
+        first, *others = [BaseOperator(task_id=name, dag=dag) for name in ("first", "second", "third", "last")]
+        first >> others
         policy.dag_policy(dag)
         run = Run(dag, dag.get_task("first").on_success_callback[-1])
         if not self.is_start_lost:

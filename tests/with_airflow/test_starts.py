@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG, chain
 from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
 from support.sandbox import Sandbox
 from with_airflow.runs import STREAM, Run, Supervisor, operations
 
@@ -254,13 +256,13 @@ def test_a_followed_run_that_times_out_before_a_trigger_runs_is_shown(
     run.states |= {"load": "skipped", "follow": "skipped"}
     for _ in range(2):
         end(run, "timed_out")
-    first = sandbox.ends(STREAM)[int(not is_started)]
+    first = sandbox.ends(STREAM)[0]
     assert first["content_state"]["title"] == "Nightly r1"
     assert (first["content_state"]["badge"], first["content_state"]["color"]) == (
         {"title": "Timed out", "color": "orange"},
         "orange",
     )
-    assert "alert" in first
+    assert banners(sandbox) == 1
     assert sandbox.story(STREAM)[-1]["method"] == "DELETE"
     assert "was ended by the task that follows the run" in logged()
 
@@ -544,6 +546,40 @@ def test_the_second_failure_of_a_task_that_was_cleared_is_seen(sandbox: Sandbox,
     run.begin("check")
     run.end("check", state="failed")
     end(run, "task_failure")
+    assert operations(sandbox)[-2:] == [("PUT", 200, "started"), ("DELETE", 200, "ended")]
+
+
+@pytest.mark.parametrize("clear_number", [0, 1])
+def test_a_function_that_ends_the_stream_beside_the_tag_is_one_end_and_one_banner(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str], clear_number: int
+) -> None:
+    def theirs(context: Any) -> None:
+        ActivitySmithEndStreamNotifier()(context)
+
+    run = Run(tagged("extract", "load", on_failure_callback=theirs))
+    run.clear_number = clear_number
+    run.do("extract")
+    run.begin("load")
+    run.end("load", state="failed")
+    logged()
+    before = len(operations(sandbox))
+    end(run, "task_failure")
+    assert operations(sandbox)[before:] == [("DELETE", 200, "ended"), ("DELETE", 200, "ended")]
+    assert banners(sandbox) == 1
+    assert "had been ended by this run already, with its failure" in logged()
+
+
+def test_a_failure_after_a_missed_deadline_is_shown(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    callback = AsyncCallback(ActivitySmithEndStreamNotifier)
+    late = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), callback)
+    run = Run(tagged("extract", "load", deadline=late))
+    run.do("extract")
+    sandbox.end(STREAM)  # as the deadline's callback does, in the triggerer
+    run.begin("load")
+    run.end("load", state="failed")
+    end(run, "task_failure")
+    shown = sandbox.ends(STREAM)[-1]["content_state"]
+    assert shown["message"].startswith("load failed")
     assert operations(sandbox)[-2:] == [("PUT", 200, "started"), ("DELETE", 200, "ended")]
 
 

@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from enum import Enum
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -301,9 +302,28 @@ def test_a_value_that_holds_itself_is_refused_by_its_name(kind: Callable[..., An
         kind(**{name: value})
 
 
+class Output:
+    """The output of a task, which Airflow resolves when another task runs."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def resolve(self, context: Any) -> Any:
+        return self.value
+
+    def iter_references(self) -> Iterator[Any]:
+        return iter(())
+
+
+@pytest.mark.parametrize(("name", "value"), [("title", Path("orders")), ("metadata", {"file": Path("orders")})])
+def test_a_path_is_no_output_of_a_task(name: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"^{name}.*: must be a string"):
+        end_activitysmith_stream(**{name: value})
+
+
 def test_an_output_that_holds_itself_is_refused_by_its_name(sandbox: Sandbox) -> None:
     with pytest.raises(AirflowFailException, match="content_state: is nested more than 100 levels deep"):
-        executed(sandbox, KEY, content_state=SimpleNamespace(resolve=lambda context: recursive(dict)))
+        executed(sandbox, KEY, content_state=Output(recursive(dict)))
 
 
 def test_a_notifier_renders_texts_as_texts_too(sandbox: Sandbox) -> None:
@@ -317,22 +337,19 @@ def test_a_notifier_renders_texts_as_texts_too(sandbox: Sandbox) -> None:
 
 
 def test_the_output_of_a_task_is_resolved(sandbox: Sandbox) -> None:
-    class Output:
-        def resolve(self, context: Any) -> Any:
-            return {"type": "progress", "title": context["run_id"], "percentage": 5}
-
-    assert executed(sandbox, KEY, content_state=Output())["content_state"]["title"] == RUN_ID
+    output = Output({"type": "progress", "title": "Nightly", "percentage": 5})
+    assert executed(sandbox, KEY, content_state=output)["content_state"]["title"] == "Nightly"
 
 
-@pytest.mark.parametrize(("output", "key"), [("2026_11_27", "2026_11_27"), (42, "42")])
+@pytest.mark.parametrize(("output", "key"), [("2026_11_27", "2026_11_27"), (42, "42"), ("etl/7", stream_key("etl/7"))])
 def test_a_key_may_be_the_output_of_a_task(sandbox: Sandbox, output: Any, key: str) -> None:
-    assert executed(sandbox, key, stream_key=SimpleNamespace(resolve=lambda context: output))
+    assert executed(sandbox, key, stream_key=Output(output))
 
 
 @pytest.mark.parametrize("output", [None, "", b"abc", [1], 1.5])
 def test_an_output_that_is_no_key_is_refused(sandbox: Sandbox, output: Any) -> None:
     with pytest.raises(AirflowFailException, match="stream_key: "):
-        executed(sandbox, "other", stream_key=SimpleNamespace(resolve=lambda context: output))
+        executed(sandbox, "other", stream_key=Output(output))
     assert sandbox.requests() == []
 
 

@@ -125,9 +125,13 @@ class EndResult:
         raise self.error or InvalidResponseError("ActivitySmith did not answer.")
 
     @property
-    def may_have_arrived(self) -> bool:
-        """Whether the service may have shown it."""
-        return self.start is not None or self.error is None or may_have_arrived(self.error)
+    def may_be_shown(self) -> bool:
+        """Whether the phone may show it: not where nothing arrived, nor where the stream had ended before."""
+        if self.start is not None:
+            return True
+        if self.answer is not None:
+            return not self.answer.was_inactive or self.answer.may_have_ended_it
+        return self.error is None or may_have_arrived(self.error)
 
     @property
     def is_missing(self) -> bool:

@@ -22,7 +22,8 @@ class Ended:
     Args:
         stream_key: The stream.
         result: What it was ended with.
-        run_id: The engine's run that it was the end of; None where that is not known, as of a block of code.
+        run_id: The engine's run that it was the end of, however the engine's package tells runs apart; None where
+            that is not known, as of a block of code.
         parent_id: What the engine's run is a part of, None where it is a part of nothing.
         error: The class and the message of what went wrong.
         at: When.
@@ -30,7 +31,7 @@ class Ended:
 
     stream_key: str
     result: Result
-    run_id: UUID | None = None
+    run_id: UUID | str | None = None
     parent_id: UUID | None = None
     error: tuple[str | None, str | None] = (None, None)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
