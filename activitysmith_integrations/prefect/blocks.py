@@ -105,6 +105,11 @@ class ActivitySmithCredentials(CredentialsBlock):
         self.get_client()
         return self
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """A block that was saved is pickled as its name, so that what Prefect stores of parameters holds no key."""
+        name = _saved_name(self)
+        return super().__reduce__() if name is None else (resolve_now, (name,))
+
     def get_client(self, *, retry: RetryPolicy | None = None) -> core.ActivitySmithClient:
         """A client, which is the caller's to close.
 

@@ -90,7 +90,7 @@ class Follower:
         self._result: Result = "succeeded"
         self._least_failed = self._open_tasks = 0
         self._stop_until = 0.0
-        self._is_leaving = False
+        self._is_leaving = self._is_drawn_by_step = False
         self.client: ActivitySmithClient | None = None
         self._sender: UpdateSender | None = None
         self._may_start = threading.Lock()
@@ -114,15 +114,27 @@ class Follower:
     def was_never_shown(self) -> bool:
         """Whether it is certain, after :meth:`stop`, that the service does not show the stream.
 
-        It is not where an earlier process may have started it, or the start is still on its way.
+        It is not where an earlier process or a step may have started it, or the start is still on its way.
         """
         has_shown_nothing = self._sender is None or self._sender.was_never_shown
-        return has_shown_nothing and not self.is_starting and not self._may_run_already
+        may_be_shown = self.is_starting or self._may_run_already or self._is_drawn_by_step
+        return has_shown_nothing and not may_be_shown
 
     @property
     def is_starting(self) -> bool:
         """Whether a start is still on its way, which :meth:`stop` had no time to wait for."""
         return self._sender is not None and self._sender.is_starting
+
+    def leave_to_step(self) -> None:
+        """Send no more updates, 5 s from now at the latest: a step of the flow draws the stream itself.
+
+        The run is followed all the same, so that its end is right.
+        """
+        self._is_drawn_by_step = True
+        self._has_started.wait(_STOP_SECONDS)
+        with self._may_start:
+            self._is_too_late_to_start = True
+        self.wait_for_update()
 
     def stop(self, outcome: RunOutcome, *, open_tasks: int = 0) -> RunOutcome:
         """Wait for the update on its way and the last counts; no other update goes out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
@@ -13,7 +14,7 @@ from activitysmith_integrations.core.errors import InvalidRequestError
 from activitysmith_integrations.core.suggest import unknown_name
 
 _P = ParamSpec("_P")
-_HookT = TypeVar("_HookT", bound=Callable[..., Any])
+_MadeT = TypeVar("_MadeT")
 
 # The names by which Prefect's runner gives a hook its arguments (3.9); the engine gives them by position.
 _ARGUMENTS = {"flow", "flow_run", "state"}
@@ -33,12 +34,11 @@ GivenHooks: TypeAlias = FlowHooks | Mapping[str, Iterable[FlowStateHook[..., Any
 """The hooks that a flow has already, as people write them: a mapping, maybe what another of these functions made."""
 
 
-def check_given_hooks(hooks: GivenHooks, *, makers: tuple[object, ...] = ()) -> dict[str, list[Any]]:
+def check_given_hooks(hooks: GivenHooks) -> dict[str, list[Any]]:
     """The hooks that a flow has already, as fresh lists.
 
     Args:
         hooks: What the user gave.
-        makers: Functions that make such a mapping, and are no hooks.
 
     Raises:
         InvalidRequestError: It is no mapping, or has a kind of hook that there is not, or something that is no hook.
@@ -48,7 +48,7 @@ def check_given_hooks(hooks: GivenHooks, *, makers: tuple[object, ...] = ()) -> 
     example = "a mapping such as {'on_failure': [tell_the_team]}"
     if not isinstance(hooks, Mapping):
         raise InvalidRequestError(("hooks", f"must be {example}, not {type(hooks).__name__}"))
-    return {kind: _check_list(kind, given, makers) for kind, given in hooks.items()}
+    return {kind: _check_list(kind, given) for kind, given in hooks.items()}
 
 
 def check_no_hooks(options: Mapping[str, Any]) -> None:
@@ -76,25 +76,27 @@ def is_function(given: object) -> bool:
     return callable(given) and not isinstance(given, (type, Flow, Task))
 
 
-def of_default_hook(make: Callable[_P, _HookT]) -> Callable[_P, _HookT]:
-    """Let a function that makes hooks be a hook as well, the one that it makes without arguments.
+def is_hook_as_well(make: Callable[_P, _MadeT]) -> Callable[_P, _MadeT]:
+    """Let a function that makes hooks be a hook as well, the one with which it ends a failed run's stream.
 
     ``on_failure=[end_live_activity_stream_hook]`` is easily written, and would fail only at the run's end.
 
     Args:
-        make: The function.
+        make: The function; it makes a hook, or the lists of them for ``@flow``.
     """
 
     @wraps(make)
-    def make_or_call(*args: Any, **kwargs: Any) -> _HookT:
+    def make_or_call(*args: Any, **kwargs: Any) -> Any:
         if (len(args) == len(_ARGUMENTS) and isinstance(args[0], (Flow, Task))) or kwargs.keys() == _ARGUMENTS:
-            return cast(Callable[[], _HookT], make)()(*args, **kwargs)  # type: ignore[no-any-return]  # Prefect awaits it
+            made: Any = cast(Callable[[], object], make)()
+            hook = made["on_failure"][0] if isinstance(made, Mapping) else made
+            return hook(*args, **kwargs)  # Prefect awaits it
         return make(*args, **kwargs)
 
-    return cast(Callable[_P, _HookT], make_or_call)
+    return cast(Callable[_P, _MadeT], make_or_call)
 
 
-def _check_list(kind: str, given: object, makers: tuple[object, ...]) -> list[Any]:
+def _check_list(kind: str, given: object) -> list[Any]:
     if kind not in FlowHooks.__annotations__:
         hint = unknown_name(str(kind), FlowHooks.__annotations__)
         raise InvalidRequestError((f"hooks.{kind}", f"is not a kind of hook; {hint}"))
@@ -102,12 +104,30 @@ def _check_list(kind: str, given: object, makers: tuple[object, ...]) -> list[An
         raise InvalidRequestError((f"hooks.{kind}", f"must be a list of hooks, not {_kind_of(given)}"))
     found = list(given)
     for number, hook in enumerate(found):
-        if any(hook is maker for maker in makers):
-            name = hook.__name__
-            raise InvalidRequestError((f"hooks.{kind}.{number}", f"{name} makes hooks; give hooks={name}(...)"))
         if not is_function(hook):
             raise InvalidRequestError((f"hooks.{kind}.{number}", f"must be a function, not {_kind_of(hook)}"))
     return found
+
+
+def check_key_function(make_key: Callable[..., object]) -> None:
+    """Refuse a function that cannot make a stream key, such as a hook that was meant for the flow.
+
+    Args:
+        make_key: What the user gave in place of a key.
+
+    Raises:
+        InvalidRequestError: It does not take a flow and its run, or returns nothing before it is awaited.
+    """
+    is_usable = not inspect.iscoroutinefunction(make_key)
+    try:
+        inspect.signature(make_key).bind(None, None)
+    except TypeError:
+        is_usable = False
+    except ValueError:  # one of C's, which does not tell what it takes
+        pass
+    if not is_usable:
+        rule = f"must be a function of (flow, flow_run) that is no coroutine, not {_kind_of(make_key)}"
+        raise InvalidRequestError(("stream_key", f"{rule}. A hook of your own goes into hooks={{'on_failure': [...]}}"))
 
 
 def _kind_of(value: object) -> str:

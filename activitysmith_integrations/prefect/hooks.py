@@ -24,9 +24,10 @@ from activitysmith_integrations.prefect.given_hooks import (
     FlowHooks,
     GivenHooks,
     check_given_hooks,
+    check_key_function,
     check_no_hooks,
     is_function,
-    of_default_hook,
+    is_hook_as_well,
 )
 
 StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
@@ -73,6 +74,7 @@ class StateHook(Protocol):
         """Start or end the stream of the run that enters *state*."""
 
 
+@is_hook_as_well
 def live_activity_hooks(
     stream_key: StreamKey = None,
     *,
@@ -125,6 +127,7 @@ def live_activity_hooks(
     return lists
 
 
+@is_hook_as_well
 def end_live_activity_stream_hooks(
     stream_key: StreamKey = None,
     *,
@@ -164,7 +167,7 @@ def end_live_activity_stream_hooks(
     return _lists(_check_settings(stream_key, credentials, patience, options), hooks)
 
 
-@of_default_hook
+@is_hook_as_well
 def end_live_activity_stream_hook(
     stream_key: StreamKey = None,
     *,
@@ -199,7 +202,7 @@ def end_live_activity_stream_hook(
 
 
 def _lists(settings: HookSettings, hooks: GivenHooks) -> FlowHooks:
-    given = check_given_hooks(hooks, makers=(live_activity_hooks, end_live_activity_stream_hooks))
+    given = check_given_hooks(hooks)
     hook: FlowStateHook[..., Any] = _end_hook(settings)
     lists = FlowHooks(
         on_completion=[hook, *given.get("on_completion", ())],
@@ -230,7 +233,9 @@ def _check_settings(
     patience: float,
     options: core.EndOptions,
 ) -> HookSettings:
-    if stream_key is not None and not is_function(stream_key):
+    if is_function(stream_key):
+        check_key_function(cast(Callable[..., object], stream_key))
+    elif stream_key is not None:
         check_stream_key(cast(str, stream_key))
     return HookSettings(stream_key, name_or_block(credentials), check_patience(patience), options)
 

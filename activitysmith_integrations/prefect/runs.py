@@ -22,7 +22,7 @@ from prefect.utilities.urls import url_for
 
 from activitysmith_integrations.core.errors import message_of
 from activitysmith_integrations.core.keys import check_stream_key, stream_key
-from activitysmith_integrations.prefect.failed_task import failed_task
+from activitysmith_integrations.prefect.failed_task import UNNAMED_TASK, failed_task
 
 if TYPE_CHECKING:  # a file that defines flows is imported without what only sending needs
     from activitysmith_integrations.core.runs.outcome import Result, RunOutcome
@@ -90,7 +90,7 @@ def hook_outcome(
         label=run.name,
         engine=ENGINE,
         unit="task",
-        failed_step=failed_task(error) if isinstance(run, FlowRun) else None,
+        failed_step=_failed_step(state, error) if isinstance(run, FlowRun) else None,
         started_at=run.start_time,
         ended_at=state.timestamp,
         url=run_url("flow-run" if isinstance(run, FlowRun) else "task-run", run.id),
@@ -203,9 +203,16 @@ def run_url(kind: str, run_id: UUID) -> str | None:
     return url_for(kind, obj_id=run_id)
 
 
+def _failed_step(state: State[Any], error: BaseException | None) -> str | None:
+    """The task that failed; a flow that returns one which never began does not tell which one kept it from that."""
+    if error is None and any(not inner.is_final() for inner in _states(_data_of(state))):
+        return UNNAMED_TASK
+    return failed_task(error)
+
+
 def _error_in(state: State[Any]) -> BaseException | None:
     """The exception that a failed state holds in memory; results in storage are not fetched for it."""
-    data = state.data.result if isinstance(state.data, ResultRecord) else state.data
+    data = _data_of(state)
     if isinstance(data, BaseException):
         return data
     # A flow that returns its tasks' states fails with the first that failed.
@@ -213,6 +220,10 @@ def _error_in(state: State[Any]) -> BaseException | None:
         if inner.is_failed() or inner.is_crashed():
             return _error_in(inner)
     return None
+
+
+def _data_of(state: State[Any]) -> object:
+    return state.data.result if isinstance(state.data, ResultRecord) else state.data
 
 
 def _states(data: object) -> Iterator[State[Any]]:

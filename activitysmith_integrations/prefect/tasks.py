@@ -165,6 +165,15 @@ def _answer(plan: _Plan, end: End, ended: Ended, result: EndResult, missing_ok: 
     return result.response(plan.key, missing_ok=missing_ok)
 
 
+def _take_over(key: str) -> None:
+    """Have hooks leave the stream to the steps of the flow, so that not both draw it."""
+    from activitysmith_integrations.prefect import open_runs
+
+    follower = open_runs.find(flow_run_id(), key)
+    if follower:
+        follower.leave_to_step()
+
+
 def _streamed(key: str, request: core.StreamRequest, answer: core.StreamResponse) -> core.StreamResponse:
     """The answer, logged."""
     from activitysmith_integrations.core.runs.log_lines import line_of_update
@@ -185,7 +194,7 @@ def stream_live_activity(
     The step is retried twice, within up to 160 seconds, on faults that can pass; it fails where the service
     asks to wait longer than 60 s. Wait for one that is submitted before the flow ends: a stream that is updated after
     its end starts anew. iOS allows few updates, 12 of a run of less than 24 minutes: ``live_activity_hooks`` keeps to
-    that by itself.
+    that by itself. A stream that those keep moving shows only what its steps say from then on; the hooks still end it.
 
     Args:
         stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
@@ -211,6 +220,7 @@ def stream_live_activity(
     """
     key = _key(stream_key)
     request = _stream_request(key, options)
+    _take_over(key)
     with resolve_now(credentials).get_client() as client:
         return _streamed(key, request, client.send(key, request))
 
@@ -225,6 +235,7 @@ async def astream_live_activity(
     """:obj:`stream_live_activity` for async flows: the same arguments, meanings and errors."""
     key = _key(stream_key)
     request = _stream_request(key, options)
+    await asyncio.to_thread(_take_over, key)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
         return _streamed(key, request, await client.send(key, request))
@@ -250,8 +261,11 @@ def end_live_activity_stream(
     Args:
         stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
         credentials: The block, its name, or None for the environment's key (``ACTIVITYSMITH_API_KEY``). Give a
-            key in no other way: Prefect shows a flow's parameters in clear.
-        error: What made the run fail, so that a failure is shown; a success by default.
+            key in no other way: Prefect shows a flow's parameters in clear, and ``.delay()`` stores those of tasks. A
+            block that was saved or loaded is stored as its name.
+        error: The exception that made the run fail, so that a failure is shown; a success by default. Prefect runs no
+            step that is given a failed task's state or future: ``state.result(raise_on_failure=False)`` is its
+            exception.
         missing_ok: Whether a stream that the service never knew counts as ended. A failure is shown in any case,
             unless ``start_unseen_failures=False`` is among the options.
         options: How the end looks; see :class:`~activitysmith_integrations.core.EndOptions`.

@@ -1,4 +1,5 @@
 import asyncio
+import copy
 import pickle
 import subprocess
 import sys
@@ -83,16 +84,25 @@ def test_no_text_of_the_block_shows_the_key() -> None:
 
 def test_the_block_pickles_and_its_clients_work(sandbox: Sandbox) -> None:
     sandbox.start("nightly", "hourly")
-    copy: ActivitySmithCredentials = pickle.loads(pickle.dumps(account(sandbox)))
+    unpickled: ActivitySmithCredentials = pickle.loads(pickle.dumps(account(sandbox)))
 
     async def end_hourly() -> None:
-        async with copy.get_async_client() as client:
+        async with unpickled.get_async_client() as client:
             await client.end_stream("hourly")
 
-    with copy.get_client() as client:
+    with unpickled.get_client() as client:
         client.end_stream("nightly")
     asyncio.run(end_hourly())
     assert [request["stream_key"] for request in sandbox.requests()] == ["nightly", "hourly"]
+
+
+def test_a_block_that_was_saved_is_pickled_as_its_name(sandbox: Sandbox, server: None) -> None:
+    block = account(sandbox)
+    block.save("pickled", overwrite=True)
+    pickled = pickle.dumps({"credentials": block})
+    assert KEY.encode() not in pickled
+    assert pickle.loads(pickled)["credentials"].api_key == block.api_key
+    assert copy.deepcopy(block).api_key == block.api_key
 
 
 def test_a_block_says_how_often_its_clients_repeat_a_call(sandbox: Sandbox) -> None:

@@ -370,11 +370,14 @@ def test_an_option_that_cannot_be_used_is_refused_where_it_is_written(options: A
 
 @pytest.mark.parametrize("subject", [nightly, load])
 @pytest.mark.parametrize("is_by_name", [False, True])
-def test_in_a_list_what_makes_the_hook_is_the_hook(is_by_name: bool, subject: Any, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("make", [end_live_activity_stream_hook, end_live_activity_stream_hooks, live_activity_hooks])
+def test_in_a_list_what_makes_hooks_is_the_one_that_ends_the_stream(
+    make: Any, is_by_name: bool, subject: Any, sandbox: Sandbox
+) -> None:
     run = flow_run() if subject is nightly else TaskRun(id=uuid4(), task_key="load", dynamic_key="0", name="load-0")
     key = core.stream_key(subject.name, str(run.id))
     sandbox.start(key)
-    hook: Any = pickle.loads(pickle.dumps(end_live_activity_stream_hook))
+    hook: Any = pickle.loads(pickle.dumps(make))
     state = ended(Failed())
     asyncio.run(hook(flow=subject, flow_run=run, state=state) if is_by_name else hook(subject, run, state))
     (end,) = sandbox.ends(key)
@@ -635,6 +638,13 @@ def test_a_stream_that_was_never_started_is_no_error(sandbox: Sandbox, caplog: p
 # Hints
 
 
+def tell_the_team(flow: Any, flow_run: Any, state: Any) -> None: ...
+
+
+async def akey(flow: Any, flow_run: Any) -> str:
+    return "nightly"
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
@@ -651,8 +661,9 @@ def test_a_stream_that_was_never_started_is_no_error(sandbox: Sandbox, caplog: p
         ({"hooks": {"on_failure": [nightly]}}, "on_failure.0: must be a function, not the flow 'nightly'"),
         ({"hooks": {"on_failure": [load]}}, "on_failure.0: must be a function, not the task 'load'"),
         ({"hooks": {"on_failure": [Peer]}}, "on_failure.0: must be a function, not the class Peer"),
-        ({"hooks": {"on_failure": [live_activity_hooks]}}, "makes hooks; give hooks=live_activity_hooks"),
-        ({"hooks": {"on_failure": [end_live_activity_stream_hooks]}}, "hooks=end_live_activity_stream_hooks"),
+        ({"stream_key": lambda run: "nightly"}, r"a function of \(flow, flow_run\) .*, not the function <lambda>"),
+        ({"stream_key": tell_the_team}, r"not the function tell_the_team. A hook of your own goes into hooks="),
+        ({"stream_key": akey}, "that is no coroutine, not the function akey"),
         ({"stream_key": nightly}, "stream_key"),
         ({"stream_key": load}, "stream_key"),
         ({"stream_key": str}, "stream_key"),

@@ -41,6 +41,7 @@ from activitysmith_integrations.prefect import (
     FlowHooks,
     StateHook,
     aend_live_activity_stream,
+    astream_live_activity,
     end_live_activity_stream,
     end_live_activity_stream_hook,
     end_live_activity_stream_hooks,
@@ -191,11 +192,13 @@ def test_a_task_that_was_cancelled_is_not_done(sandbox: Sandbox) -> None:
     assert end["content_state"]["message"].startswith("fail failed after 1 of 3 tasks")
 
 
-def test_a_task_that_kept_another_from_beginning_is_named(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("is_waited_for", [True, False])
+def test_a_task_that_kept_another_from_beginning_is_named(is_waited_for: bool, sandbox: Sandbox) -> None:
     @flow(name="nightly", **live_activity_hooks("nightly", total=2))
-    def nightly() -> None:
+    def nightly() -> Any:
         failing: Any = fail.submit()
-        work.submit(failing).result()
+        kept = work.submit(failing)
+        return kept.result() if is_waited_for else kept
 
     assert nightly(return_state=True).is_failed()
     (end,) = sandbox.ends("nightly")
@@ -444,7 +447,7 @@ def test_hooks_that_the_flow_has_already_run_after_ours(sandbox: Sandbox) -> Non
     assert names == ["start_live_activity", "mine"]
 
 
-@pytest.mark.parametrize("total", [0, -1, True, 2.5, "all"])
+@pytest.mark.parametrize("total", [-1, True, 2.5, "all"])
 def test_a_total_that_is_none_is_refused_where_it_is_written(total: Any) -> None:
     with pytest.raises(InvalidRequestError, match="total"):
         live_activity_hooks("nightly", total=total)
@@ -560,6 +563,46 @@ def test_a_run_that_ends_its_stream_itself_starts_it_no_more(sandbox: Sandbox) -
         assert [request["method"] for request in story[first:]] == ["DELETE", "DELETE"]
         assert story[first + 1]["body"]["content_state"]["current_step"] == 3
     assert sandbox.ends("anightly")[0]["content_state"]["current_step"] == 3
+
+
+def test_a_stream_that_steps_draw_is_left_to_them_and_ended_by_the_hooks(sandbox: Sandbox) -> None:
+    def is_drawn_by_hooks() -> bool:
+        return "activitysmith-updates" in {thread.name for thread in threading.enumerate()}
+
+    @flow(name="nightly", **live_activity_hooks("nightly"))
+    def nightly() -> None:
+        shows(sandbox, title="nightly")
+        for number in range(3):
+            stream_live_activity("nightly", total=3, done=number, subtitle=f"table {number}")
+            assert not is_drawn_by_hooks()
+            work()
+
+    @flow(name="anightly", **live_activity_hooks("anightly"))
+    async def anightly() -> None:
+        await astream_live_activity("anightly", total=3)
+        assert not is_drawn_by_hooks()
+
+    nightly()
+    asyncio.run(anightly())
+    for key, steps in (("nightly", [0, 1, 2]), ("anightly", [0])):
+        shown = [request["body"]["content_state"] for request in sandbox.story(key)]
+        assert [state.get("current_step") for state in shown] == [None, *steps, None]
+        assert sandbox.ends(key)[0]["metadata"]["result"] == "succeeded"
+
+
+def test_a_stream_that_a_step_started_although_the_hooks_were_refused_is_ended(sandbox: Sandbox) -> None:
+    sandbox.limit(max_concurrent=1)
+    sandbox.start("other")
+
+    @flow(name="nightly", **live_activity_hooks("nightly", total=3))
+    def nightly() -> None:
+        eventually(lambda: [one["status"] for one in sandbox.story("nightly")] == [429], "the refusal")
+        sandbox.end("other")
+        stream_live_activity("nightly", total=3)
+
+    nightly()
+    assert sandbox.living() == []
+    assert len(sandbox.ends("nightly")) == 1
 
 
 def test_a_run_that_ends_another_stream_keeps_its_own_moving(sandbox: Sandbox) -> None:
