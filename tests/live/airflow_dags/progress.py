@@ -72,7 +72,8 @@ with DAG(
     ),
     **TAGGED,
 ):
-    chain(*[step(f"step_{number}") for number in range(4)])
+    # Long enough for what the one before it has to report, on a busy machine as well.
+    chain(*[step(f"step_{number}", 2) for number in range(4)])
 
 with DAG("progress_killed", **TAGGED):
 
