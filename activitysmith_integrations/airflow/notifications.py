@@ -270,7 +270,7 @@ def _after_earlier_ends(ending: Ending, run: Run) -> Ending:
     """An end as it fits what this process has sent of the run, such as from a function of the user's own."""
     from activitysmith_integrations.core.runs.recent_ends import Ended, remember
 
-    new = Ended(ending.target.stream_key, ending.end.result, run.name)
+    new = Ended(ending.target.stream_key, ending.end.result, run.identity)
     is_shown = new.is_failure and any(end.is_failure and end.run_id == new.run_id for end in remember(new))
     end = ending.end.of_shown_run(is_silent=True) if is_shown else ending.end
     return replace(ending, end=end, remembered=new)

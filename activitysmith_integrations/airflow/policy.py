@@ -124,9 +124,10 @@ def _call_notifier_classes(owner: Any) -> None:
 def _check_deadlines(dag: Any) -> None:
     """Refuse a notifier of ours that could not be made once a deadline is missed: Airflow makes it only then."""
     for alert in getattr(dag, "deadline", None) or ():
-        module, _, name = str(alert.callback.path).rpartition(".")
+        callback = getattr(alert, "callback", None)
+        module, _, name = str(getattr(callback, "path", "")).rpartition(".")
         if module.startswith(_PACKAGE):
-            getattr(importlib.import_module(module), name)(**(alert.callback.kwargs or {}))
+            getattr(importlib.import_module(module), name)(**(getattr(callback, "kwargs", None) or {}))
 
 
 def _is_end_class(one: Any) -> bool:

@@ -69,7 +69,7 @@ class Run:
         return bool(getattr(self.dag, "deadline", None))
 
     @property
-    def name(self) -> str:
+    def identity(self) -> str:
         """What tells it from every other run, and from itself before it was cleared or tested again."""
         return f"{self.dag_id}/{self.run_id}/{self.clear_number}/{getattr(self.context['dag_run'], 'start_date', None)}"
 
