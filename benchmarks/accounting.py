@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-_NOT_ENDED = re.compile(r"Live Activity stream '([\w-]+)' was not ended")
+_NOT_ENDED = re.compile(r"Live Activity stream '([\w-]+)' (?:was not|may not have been) ended")
 _TOOK = re.compile(r"The callback of ([\w-]+) took (\d+\.\d+) s")
 
 

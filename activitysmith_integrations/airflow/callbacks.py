@@ -146,9 +146,8 @@ def _rendered_key(callback: Callback, written: str, run: Run, environment: jinja
             raise
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # Where no task ran, Airflow gives a DAG's callback nothing but the DAG, the run's id and the reason. What a
-        # deadline's process may ask Airflow is not known.
-        known = None if run.is_deadline else RunMemory(run).key(written)
+        # Where no task ran, Airflow gives a DAG's callback nothing but the DAG, the run's id and the reason.
+        known = RunMemory(run).key(written)
         if known is not None:
             return known
         if run.result == "succeeded":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from activitysmith_integrations.airflow.callbacks import Callback
+
+
+PACKAGE = "activitysmith_integrations."
 
 
 def callbacks_of(owner: Any, when: str) -> list[Any]:
@@ -47,6 +50,22 @@ def task_ends(dag: Any, stream_key: str | None) -> bool:
         stream_key: The stream, as the user wrote it; None for the run's own.
     """
     return any(one.ends_stream and one.stream_key == stream_key for one in _of_tasks(dag))
+
+
+def own_deadlines(dag: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The notifiers that a DAG's deadlines make once they are missed.
+
+    Args:
+        dag: The DAG; a serialized one has none.
+
+    Returns:
+        The path and the arguments of each.
+    """
+    for alert in getattr(dag, "deadline", None) or ():
+        callback = getattr(alert, "callback", None)
+        path = str(getattr(callback, "path", ""))
+        if path.startswith(PACKAGE):
+            yield path, getattr(callback, "kwargs", None) or {}
 
 
 def reports_progress(task: Any) -> bool:

@@ -193,7 +193,8 @@ class ActivitySmithEndStreamNotifier(Callback):
             return is_own and not run.is_ended_by_task
         is_shown_by_callback = dag_callbacks.task_ends(run.dag, self.stream_key)
         if not run.is_ended_by_task or run.is_end_skipped:
-            was_ended_before = self.stream_key is not None or run.clear_number > 0 or run.has_deadline
+            has_deadline = any(dag_callbacks.own_deadlines(run.dag))
+            was_ended_before = self.stream_key is not None or run.clear_number > 0 or has_deadline
             return was_ended_before and not is_shown_by_callback
         if run.has_failed or run.may_show_handled_failure or not run.posted_states:
             return False
@@ -203,9 +204,8 @@ class ActivitySmithEndStreamNotifier(Callback):
     def _failed_start(self, run: Run) -> FailedStart | None:
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # The start that is remembered is that of the stream to which the tasks report. What a deadline's process may
-        # ask Airflow is not known.
-        is_known = not run.is_deadline and dag_callbacks.is_shown_as(run.dag, self.stream_key)
+        # The start that is remembered is that of the stream to which the tasks report.
+        is_known = dag_callbacks.is_shown_as(run.dag, self.stream_key)
         return RunMemory(run).failed_start() if is_known else None
 
     def _send(self, ending: Ending, allowed: Allowance) -> EndResult:
@@ -238,7 +238,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         from activitysmith_integrations.core.runs.log_lines import line_of_end
         from activitysmith_integrations.core.runs.recent_ends import take_back
 
-        if ending.remembered is not None and not result.may_be_shown:
+        if ending.remembered is not None and not result.is_shown:
             take_back(ending.remembered)
         level, text = line_of_end(ending.target.stream_key, ending.end, result)
         if ending.is_second and result.answer is not None and result.answer.activity_id is None:

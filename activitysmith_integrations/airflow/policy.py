@@ -28,7 +28,6 @@ FAILURES_TAG = "activitysmith:failures"
 
 log = logging.getLogger(__name__)
 
-_PACKAGE = "activitysmith_integrations."
 _UNRESOLVED_INLETS = frozenset({"AssetAlias", "AssetNameRef", "AssetUriRef"})
 
 # Where a DAG keeps the reporter that its tasks were given.
@@ -101,10 +100,10 @@ def _warn_of_misspelt_tags(dag: Any) -> None:
 
 
 def _has_ours(dag: Any) -> bool:
-    from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
+    from activitysmith_integrations.airflow.dag_callbacks import PACKAGE, callbacks_of
 
     every = (one for when in ("success", "failure") for one in callbacks_of(dag, when))
-    return any(type(one).__module__.startswith(_PACKAGE) for one in every)
+    return any(type(one).__module__.startswith(PACKAGE) for one in every)
 
 
 def _call_notifier_classes(owner: Any) -> None:
@@ -123,17 +122,19 @@ def _call_notifier_classes(owner: Any) -> None:
 
 def _check_deadlines(dag: Any) -> None:
     """Refuse a notifier of ours that could not be made once a deadline is missed: Airflow makes it only then."""
-    for alert in getattr(dag, "deadline", None) or ():
-        callback = getattr(alert, "callback", None)
-        module, _, name = str(getattr(callback, "path", "")).rpartition(".")
-        if module.startswith(_PACKAGE):
-            getattr(importlib.import_module(module), name)(**(getattr(callback, "kwargs", None) or {}))
+    from activitysmith_integrations.airflow.dag_callbacks import own_deadlines
+
+    for path, arguments in own_deadlines(dag):
+        module, _, name = path.rpartition(".")
+        getattr(importlib.import_module(module), name)(**arguments)
 
 
 def _is_end_class(one: Any) -> bool:
     """Whether it is to be called for a notifier: the class, or a partial of it."""
+    from activitysmith_integrations.airflow.dag_callbacks import PACKAGE
+
     one = getattr(one, "func", one)
-    return isinstance(one, type) and one.__module__.startswith(_PACKAGE) and getattr(one, "ends_stream", False)
+    return isinstance(one, type) and one.__module__.startswith(PACKAGE) and getattr(one, "ends_stream", False)
 
 
 def _show(dag: Any, *, only_failures: bool) -> None:
@@ -195,7 +196,8 @@ def _end_if_timed_out(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
 
 
 def _warn_of_late_follower(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
-    others = dag.task_dict.keys() - {task.task_id}
+    """Say that an operator which comes last shows nothing of the runs that it follows."""
+    others = {other.task_id for other in dag.tasks} - {task.task_id}
     if others and others <= task.get_flat_relative_ids(upstream=True):
         log.warning(
             "DAG %s shows nothing of its runs while they go on: %s waits for all other tasks. Let it wait for none.",

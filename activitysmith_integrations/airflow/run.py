@@ -64,11 +64,6 @@ class Run:
         return getattr(self.context["dag_run"], "clear_number", None) or 0
 
     @property
-    def has_deadline(self) -> bool:
-        """Whether the DAG has deadlines, which may have ended the stream while the run went on."""
-        return bool(getattr(self.dag, "deadline", None))
-
-    @property
     def identity(self) -> str:
         """What tells it from every other run, and from itself before it was cleared or tested again."""
         return f"{self.dag_id}/{self.run_id}/{self.clear_number}/{getattr(self.context['dag_run'], 'start_date', None)}"

@@ -168,7 +168,7 @@ def render_name(name: str, value: Any, context: Mapping[str, Any], environment: 
 def _legal_key(rendered: str) -> str:
     from activitysmith_integrations.core.keys import looks_like_api_key, stream_key
 
-    return rendered if looks_like_api_key(rendered) else stream_key(rendered)  # an API key is refused later
+    return rendered if looks_like_api_key(rendered.strip()) else stream_key(rendered)  # an API key is refused later
 
 
 def _refuse_none(name: str, part: Any, written: str) -> None:

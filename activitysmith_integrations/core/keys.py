@@ -37,7 +37,7 @@ def check_stream_key(stream_key: str) -> str:
     if not isinstance(stream_key, str):
         raise InvalidRequestError(("stream_key", f"must be a string, not {type(stream_key).__name__}"))
     key = plain_string(stream_key)
-    if looks_like_api_key(key):
+    if looks_like_api_key(key.strip()):
         advice = "looks like an API key, which would be in URLs and logs. A stream key that begins with ask_ needs a -"
         raise InvalidRequestError(("stream_key", advice))
     if is_legal(key):

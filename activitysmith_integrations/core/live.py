@@ -3,8 +3,10 @@
 import asyncio
 import atexit
 import logging
+import sys
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, SupportsIndex, Unpack
 
@@ -15,7 +17,7 @@ from activitysmith_integrations.core.runs.ending import async_end_stream, end_st
 from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_interrupted_end, line_of_unshown_end
 from activitysmith_integrations.core.runs.outcome import EndOptions
 from activitysmith_integrations.core.runs.sender import AsyncUpdateSender, UpdateSender
-from activitysmith_integrations.core.runs.termination import AsyncTermination, Termination
+from activitysmith_integrations.core.runs.termination import AsyncTermination, TerminatedError, Termination
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,8 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
     nothing here, and a missing API key neither: it is logged, and the work goes on. Updates go out from a thread of its
     own, so the work does not wait for them; leaving waits for the one on its way and for the end. iOS allows few
     updates: whole segments come first, other changes are shown while there is room. Use each instance once. A block
-    that nobody has left when the process exits, such as one in a generator, is cancelled then.
+    that nobody has left when the process exits, such as one in a generator, is cancelled then, or has failed with the
+    error that the program ends with.
 
     SIGTERM, which ``docker stop``, systemd and Kubernetes send, and SIGHUP, which a closed terminal sends, are taken
     over where Python would just end (nobody else handles them) and the block is in the main thread; the process then
@@ -94,7 +97,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
                 self._termination.start()
                 sender.start()
                 # Python closes a generator that is left over only once its threads have stopped.
-                atexit.register(self._leave, GeneratorExit())
+                atexit.register(self._leave_at_exit)
             return self
         except BaseException as interruption:  # nobody leaves a block that was not entered
             self._leave(interruption)
@@ -106,7 +109,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
         self._leave(error)
 
     def _leave(self, error: BaseException | None) -> None:
-        atexit.unregister(self._leave)
+        atexit.unregister(self._leave_at_exit)
         client, self._client = self._client, None
         if client is None or self._belongs_to_another_process():
             return
@@ -115,6 +118,11 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
             return
         with self._termination.leaving(error):
             self._finish(self._sender, client, self._termination.cause(error))
+
+    def _leave_at_exit(self) -> None:
+        """Leave the block with the error that the program ends with, if it does."""
+        with suppress(TerminatedError):  # a SIGTERM, which the process exits with already
+            self._leave(getattr(sys, "last_value", None) or GeneratorExit())
 
     def _finish(self, sender: UpdateSender, client: ActivitySmithClient, error: BaseException | None) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from prefect.blocks.abstract import CredentialsBlock, NotificationBlock, NotificationError
 from prefect.blocks.core import Block
@@ -104,11 +104,6 @@ class ActivitySmithCredentials(CredentialsBlock):
     def _usable(self) -> Self:
         self.get_client()
         return self
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        """A block that was saved is pickled as its name, so that what Prefect stores of parameters holds no key."""
-        name = _saved_name(self)
-        return super().__reduce_ex__(protocol) if name is None else (resolve_now, (name,))
 
     def get_client(self, *, retry: RetryPolicy | None = None) -> core.ActivitySmithClient:
         """A client, which is the caller's to close.

@@ -68,7 +68,7 @@ def end_run(
         end, ended = prepare_end(key, end, outcome, run, settings.patience / 4)
         deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
         result = end_stream(client, key, end, deadline=deadline)
-    if not result.may_be_shown:
+    if not result.is_shown:
         take_back(ended)
     if follower and start_on_its_way:
         # No daemon: the process waits for it, 5 s at most and the time of an end.

@@ -126,9 +126,9 @@ class Follower:
         return self._sender is not None and self._sender.is_starting
 
     def leave_to_step(self) -> None:
-        """Send no more updates, 5 s from now at the latest: a step of the flow draws the stream itself.
+        """Send no more updates: a step of the flow draws the stream itself. It takes 10 s at most.
 
-        The run is followed all the same, so that its end is right.
+        The run is followed all the same, so that its end is right, if it was followed by then.
         """
         self._is_drawn_by_step = True
         self._has_started.wait(_STOP_SECONDS)

@@ -76,7 +76,7 @@ def is_function(given: object) -> bool:
     return callable(given) and not isinstance(given, (type, Flow, Task))
 
 
-def is_hook_as_well(make: Callable[_P, _MadeT]) -> Callable[_P, _MadeT]:
+def also_a_hook(make: Callable[_P, _MadeT]) -> Callable[_P, _MadeT]:
     """Let a function that makes hooks be a hook as well, the one with which it ends a failed run's stream.
 
     ``on_failure=[end_live_activity_stream_hook]`` is easily written, and would fail only at the run's end.

@@ -23,11 +23,11 @@ from activitysmith_integrations.prefect.blocks import ActivitySmithCredentials, 
 from activitysmith_integrations.prefect.given_hooks import (
     FlowHooks,
     GivenHooks,
+    also_a_hook,
     check_given_hooks,
     check_key_function,
     check_no_hooks,
     is_function,
-    is_hook_as_well,
 )
 
 StreamKey: TypeAlias = str | Callable[[Any, Any], str] | None
@@ -74,7 +74,7 @@ class StateHook(Protocol):
         """Start or end the stream of the run that enters *state*."""
 
 
-@is_hook_as_well
+@also_a_hook
 def live_activity_hooks(
     stream_key: StreamKey = None,
     *,
@@ -127,7 +127,7 @@ def live_activity_hooks(
     return lists
 
 
-@is_hook_as_well
+@also_a_hook
 def end_live_activity_stream_hooks(
     stream_key: StreamKey = None,
     *,
@@ -167,7 +167,7 @@ def end_live_activity_stream_hooks(
     return _lists(_check_settings(stream_key, credentials, patience, options), hooks)
 
 
-@is_hook_as_well
+@also_a_hook
 def end_live_activity_stream_hook(
     stream_key: StreamKey = None,
     *,

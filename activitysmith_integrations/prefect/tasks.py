@@ -159,7 +159,7 @@ def _answer(plan: _Plan, end: End, ended: Ended, result: EndResult, missing_ok: 
     from activitysmith_integrations.core.runs.log_lines import line_of_end
     from activitysmith_integrations.core.runs.recent_ends import take_back
 
-    if not result.may_be_shown:
+    if not result.is_shown:
         take_back(ended)
     _logger().log(*line_of_end(plan.key, end, result))
     return result.response(plan.key, missing_ok=missing_ok)
@@ -220,8 +220,8 @@ def stream_live_activity(
     """
     key = _key(stream_key)
     request = _stream_request(key, options)
-    _take_over(key)
     with resolve_now(credentials).get_client() as client:
+        _take_over(key)
         return _streamed(key, request, client.send(key, request))
 
 
@@ -235,9 +235,9 @@ async def astream_live_activity(
     """:obj:`stream_live_activity` for async flows: the same arguments, meanings and errors."""
     key = _key(stream_key)
     request = _stream_request(key, options)
-    await asyncio.to_thread(_take_over, key)
     account = await resolve(credentials)
     async with account.get_async_client() as client:
+        await asyncio.to_thread(_take_over, key)
         return _streamed(key, request, await client.send(key, request))
 
 
@@ -261,8 +261,8 @@ def end_live_activity_stream(
     Args:
         stream_key: The stream; the flow run's own by default, which hooks of this package on the flow use as well.
         credentials: The block, its name, or None for the environment's key (``ACTIVITYSMITH_API_KEY``). Give a
-            key in no other way: Prefect shows a flow's parameters in clear, and ``.delay()`` stores those of tasks. A
-            block that was saved or loaded is stored as its name.
+            key in no other way: Prefect shows a flow's parameters in clear. To ``.delay()``, give the name: Prefect
+            stores the arguments, and a stored block holds the key in clear.
         error: The exception that made the run fail, so that a failure is shown; a success by default. Prefect runs no
             step that is given a failed task's state or future: ``state.result(raise_on_failure=False)`` is its
             exception.

@@ -326,14 +326,28 @@ def rows():
 generator = rows()
 next(generator)
 LiveActivity("entered", client=client).__enter__()
+exec(sys.argv[2])
 """
 
 
-def test_a_block_that_is_never_left_is_cancelled_when_the_process_exits(recorder: Recorder) -> None:
+@pytest.mark.parametrize(
+    ("last", "code", "result", "error"),
+    [
+        ("pass", 0, "cancelled", ""),
+        ("raise LookupError('no such table')", 1, "failed", "LookupError: no such table"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, "cancelled", ""),
+    ],
+)
+def test_a_block_that_is_never_left_ends_with_the_process(
+    last: str, code: int, result: str, error: str, recorder: Recorder
+) -> None:
     # Python 3.13 closes the generator while its threads stand still: a wait for one of them would never end.
-    done = subprocess.run([sys.executable, "-c", _LEFT_OVER, recorder.peer.base_url], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    ended = [f"Ended Live Activity stream '{key}' as cancelled." for key in ("entered", "generated")]
+    command = [sys.executable, "-c", _LEFT_OVER, recorder.peer.base_url, last]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr.strip().endswith(error)
+    assert "Exception ignored" not in done.stderr
+    ended = [f"Ended Live Activity stream '{key}' as {result}." for key in ("entered", "generated")]
     assert [line for line in done.stdout.splitlines() if line.startswith("Ended")] == ended
     assert recorder.methods.count("DELETE") == 2
 

@@ -347,6 +347,7 @@ def test_an_unknown_stream_is_said_and_no_error(sandbox: Sandbox, said: Callable
         ("{{ '' }}", "renders to nothing"),
         ("{{ dag_run.end_date }}", "is None; what it looks for is not there"),
         ("{{ 'ask_0123456789' }}", "looks like an API key"),
+        ("{{ 'ask_0123456789\n' }}", "looks like an API key"),
     ],
 )
 def test_a_key_that_cannot_be_told_is_said_and_nothing_is_sent(
@@ -355,6 +356,7 @@ def test_a_key_that_cannot_be_told_is_said_and_nothing_is_sent(
     log = said(end_activitysmith_stream(stream_key), task_context("failed"))
     assert words in log
     assert "was not ended" in log
+    assert "ask_0123456789-" not in log
     assert sandbox.requests() == []
 
 

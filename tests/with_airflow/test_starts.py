@@ -569,6 +569,34 @@ def test_a_function_that_ends_the_stream_beside_the_tag_is_one_end_and_one_banne
     assert "had been ended by this run already, with its failure" in logged()
 
 
+@pytest.mark.parametrize("fault", [{"drop": True, "status": 503}, {"status": 500}])
+def test_an_end_that_did_not_get_through_silences_no_other(
+    sandbox: Sandbox, supervisor: Supervisor, fault: dict[str, Any]
+) -> None:
+    run = Run(tagged("load"))
+    run.clear_number = 1
+    sandbox.inject_fault(times=99, **fault)
+    ActivitySmithEndStreamNotifier(patience=2)(run.ended("task_failure"))
+    sandbox.clear_faults()
+    ActivitySmithEndStreamNotifier()(run.ended("task_failure"))
+    assert banners(sandbox) == 1
+
+
+async def theirs_alone() -> None: ...
+
+
+def test_a_deadline_that_ends_no_stream_of_ours_leaves_an_ended_one_alone(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    late = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), AsyncCallback(theirs_alone))
+    run = Run(tagged("load", deadline=late))
+    sandbox.start(STREAM)
+    sandbox.end(STREAM)
+    end(run, "task_failure")
+    assert operations(sandbox)[-1] == ("DELETE", 200, "ended")
+    assert len(operations(sandbox)) == 3
+
+
 def test_a_failure_after_a_missed_deadline_is_shown(sandbox: Sandbox, supervisor: Supervisor) -> None:
     callback = AsyncCallback(ActivitySmithEndStreamNotifier)
     late = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), callback)

@@ -1,5 +1,4 @@
 import asyncio
-import copy
 import pickle
 import subprocess
 import sys
@@ -94,15 +93,6 @@ def test_the_block_pickles_and_its_clients_work(sandbox: Sandbox) -> None:
         client.end_stream("nightly")
     asyncio.run(end_hourly())
     assert [request["stream_key"] for request in sandbox.requests()] == ["nightly", "hourly"]
-
-
-def test_a_block_that_was_saved_is_pickled_as_its_name(sandbox: Sandbox, server: None) -> None:
-    block = account(sandbox)
-    block.save("pickled", overwrite=True)
-    pickled = pickle.dumps({"credentials": block})
-    assert KEY.encode() not in pickled
-    assert pickle.loads(pickled)["credentials"].api_key == block.api_key
-    assert copy.deepcopy(block).api_key == block.api_key
 
 
 def test_a_block_says_how_often_its_clients_repeat_a_call(sandbox: Sandbox) -> None:

@@ -209,7 +209,7 @@ class Block(Generic[ClientT, SenderT]):
 
     def _remember(self, end: End, result: EndResult) -> None:
         """Let an engine's hooks know what the stream shows: they may end it too."""
-        if result.may_be_shown:
+        if result.is_shown:
             remember(Ended(self._key, end.result))
 
     def _deadline(self, left_at: float) -> float:

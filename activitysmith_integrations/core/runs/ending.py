@@ -18,7 +18,6 @@ from activitysmith_integrations.core.errors import (
     InvalidResponseError,
     NotFoundError,
     error_text,
-    may_have_arrived,
     on_one_line,
 )
 from activitysmith_integrations.core.models.requests import EndStreamRequest, StreamRequest
@@ -125,13 +124,11 @@ class EndResult:
         raise self.error or InvalidResponseError("ActivitySmith did not answer.")
 
     @property
-    def may_be_shown(self) -> bool:
-        """Whether the phone may show it: not where nothing arrived, nor where the stream had ended before."""
-        if self.start is not None:
-            return True
-        if self.answer is not None:
-            return not self.answer.was_inactive or self.answer.may_have_ended_it
-        return self.error is None or may_have_arrived(self.error)
+    def is_shown(self) -> bool:
+        """Whether the service has shown it: it answered, and the stream had not ended before."""
+        if self.start is not None or self.answer is None:
+            return self.start is not None
+        return not self.answer.was_inactive or self.answer.may_have_ended_it
 
     @property
     def is_missing(self) -> bool:
