@@ -49,7 +49,14 @@ with DAG("progress_failing", **TAGGED):
     def bad():
         raise RuntimeError("password=hunter2")
 
-    chain(step("extract"), [bad(), step("slow", 6)], step("load"))
+    @task
+    def slow():
+        context = get_current_context()
+        run_id, ti = context["run_id"], context["ti"]
+        while ti.get_task_states(dag_id="progress_failing", run_ids=[run_id])[run_id].get("bad") != "failed":
+            time.sleep(0.5)  # a failure is posted once its callbacks are over
+
+    chain(step("extract"), [bad(), slow()], step("load"))
 
 with DAG(
     "progress_late",
