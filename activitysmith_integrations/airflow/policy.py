@@ -5,8 +5,8 @@ Airflow loads this module wherever it starts, so it imports nothing but Airflow'
 
 from __future__ import annotations
 
-import importlib
 import logging
+import pkgutil
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +75,7 @@ def task_policy(task: Any) -> None:
     if dag is None:
         return
     if getattr(task, "stream_role", None) == "follows_run":
-        _end_if_timed_out(dag, task)
-        _warn_of_late_follower(dag, task)
+        _show_followed(dag, task)
     if TAG not in _tags_of(dag):
         return
     try:
@@ -125,8 +124,10 @@ def _check_deadlines(dag: Any) -> None:
     from activitysmith_integrations.airflow.dag_callbacks import own_deadlines
 
     for path, arguments in own_deadlines(dag):
-        module, _, name = path.rpartition(".")
-        getattr(importlib.import_module(module), name)(**arguments)
+        try:
+            pkgutil.resolve_name(path)(**arguments)
+        except Exception as error:  # Airflow shows its text as the file's import error
+            raise ValueError(f"A deadline of DAG {dag.dag_id} cannot be shown: {error}") from error
 
 
 def _is_end_class(one: Any) -> bool:
@@ -181,18 +182,24 @@ def _show(dag: Any, *, only_failures: bool) -> None:
         dag.has_on_success_callback = True
 
 
-def _end_if_timed_out(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
-    """Give a DAG that is followed a callback for the runs that it ends itself."""
+def _show_followed(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
+    """Have a DAG with an operator that follows its runs show what that operator cannot, and say if it shows nothing."""
     try:
-        from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
-        from activitysmith_integrations.airflow.timeouts import EndTimedOutRun
-
-        found = callbacks_of(dag, "failure")
-        if not any(isinstance(one, EndTimedOutRun) for one in found) and not _hangs_in_callbacks(dag):
-            dag.on_failure_callback = [*found, EndTimedOutRun.of(task)]
-            dag.has_on_failure_callback = True
+        _end_if_timed_out(dag, task)
+        _warn_of_late_follower(dag, task)
     except Exception:
         log.exception("A timeout of DAG %s may not be shown.", dag.dag_id)
+
+
+def _end_if_timed_out(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
+    """Give a DAG that is followed a callback for the runs that it ends itself."""
+    from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
+    from activitysmith_integrations.airflow.timeouts import EndTimedOutRun
+
+    found = callbacks_of(dag, "failure")
+    if not any(isinstance(one, EndTimedOutRun) for one in found) and not _hangs_in_callbacks(dag):
+        dag.on_failure_callback = [*found, EndTimedOutRun.of(task)]
+        dag.has_on_failure_callback = True
 
 
 def _warn_of_late_follower(dag: Any, task: ActivitySmithFollowRunOperator) -> None:

@@ -148,8 +148,6 @@ class RunMemory:
             return None
 
     def _read(self, key: str) -> Any:
-        if self._run.is_deadline:
-            return None  # what a deadline's process may ask Airflow is not known
         try:
             return self._read_or_raise(key)
         except Exception:

@@ -110,7 +110,7 @@ class LiveActivity(Block[ActivitySmithClient, UpdateSender]):
 
     def _leave(self, error: BaseException | None) -> None:
         atexit.unregister(self._leave_at_exit)
-        client, self._client = self._client, None
+        client, self._client = self._client, None  # it is left once, by its user or at the exit
         if client is None or self._belongs_to_another_process():
             return
         if self._sender is None:

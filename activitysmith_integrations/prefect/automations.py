@@ -214,6 +214,9 @@ async def _checked(
     ended = when_ended(related, results)
     silence = None if lost_after is None else check_lost_after(lost_after)
     check_end_options(options, other=other, synonyms={"api_key": "credentials"})
+    if "start_unseen_failures" in options:
+        rule = "is not known to automations: a webhook cannot ask whether a stream is shown"
+        raise core.InvalidRequestError(("start_unseen_failures", rule))
     deployment_id = await check_known(flow)
     lost = None if silence is None else when_lost(related, deployment_id, silence)
     return _Plan(flow, key, await resolve(credentials), when_started(related), ended, lost, options)

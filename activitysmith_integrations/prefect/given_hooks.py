@@ -1,11 +1,11 @@
-"""Lists of hooks as people write them: what is no hook is refused where it is written, and not at a run's end."""
+"""Hooks and key functions as people write them: what is none is refused where it is written, not at a run's end."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypedDict, TypeGuard, TypeVar, cast
 
 from prefect import Flow, Task
 from prefect.flows import FlowStateHook
@@ -67,7 +67,7 @@ def check_no_hooks(options: Mapping[str, Any]) -> None:
             raise InvalidRequestError((kind, rule))
 
 
-def is_function(given: object) -> bool:
+def is_function(given: object) -> TypeGuard[Callable[..., Any]]:
     """Whether it is called for a value or an effect: a class, a flow and a task can be called, but are not meant.
 
     Args:
@@ -118,16 +118,20 @@ def check_key_function(make_key: Callable[..., object]) -> None:
     Raises:
         InvalidRequestError: It does not take a flow and its run, or returns nothing before it is awaited.
     """
-    is_usable = not inspect.iscoroutinefunction(make_key)
-    try:
-        inspect.signature(make_key).bind(None, None)
-    except TypeError:
-        is_usable = False
-    except ValueError:  # one of C's, which does not tell what it takes
-        pass
-    if not is_usable:
+    if inspect.iscoroutinefunction(make_key) or not _takes(make_key, "flow", "flow_run"):
         rule = f"must be a function of (flow, flow_run) that is no coroutine, not {_kind_of(make_key)}"
         raise InvalidRequestError(("stream_key", f"{rule}. A hook of your own goes into hooks={{'on_failure': [...]}}"))
+
+
+def _takes(function: Callable[..., object], *arguments: str) -> bool:
+    """Whether a function can be called with so many arguments; one of C's does not always tell."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 def _kind_of(value: object) -> str:

@@ -234,7 +234,7 @@ def _check_settings(
     options: core.EndOptions,
 ) -> HookSettings:
     if is_function(stream_key):
-        check_key_function(cast(Callable[..., object], stream_key))
+        check_key_function(stream_key)
     elif stream_key is not None:
         check_stream_key(cast(str, stream_key))
     return HookSettings(stream_key, name_or_block(credentials), check_patience(patience), options)

@@ -33,7 +33,7 @@ from activitysmith_integrations.airflow.operators import (
 )
 from activitysmith_integrations.airflow.provider_info import get_provider_info
 from activitysmith_integrations.airflow.reporter import ProgressReporter
-from activitysmith_integrations.core import InvalidRequestError, stream_key
+from activitysmith_integrations.core import stream_key
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
@@ -412,7 +412,7 @@ def _with_deadline(**kwargs: Any) -> DAG:
 def test_a_deadlines_notifier_that_cannot_be_made_is_refused_when_the_dag_is_parsed() -> None:
     policy.dag_policy(_with_deadline(title="Late", stream_key="nightly-{{ ds }}"))
     for name, wrong in {"titel": "Late", "stream_key": "a b"}.items():
-        with pytest.raises(InvalidRequestError, match=f"^{name}: "):
+        with pytest.raises(ValueError, match=f"^A deadline of DAG nightly cannot be shown: {name}: "):
             policy.dag_policy(_with_deadline(**{name: wrong}))
 
 

@@ -296,6 +296,7 @@ def test_a_name_that_would_match_other_flows_is_refused(account: ActivitySmithCr
         ({"lost_after": timedelta(seconds=5)}, "lost_after: must be a timedelta of 10 s or more"),
         ({"lost_after": "5m"}, "lost_after: must be a timedelta of 10 s or more, .* not '5m'"),
         ({"titel": "x"}, "title"),
+        ({"start_unseen_failures": True}, "start_unseen_failures: is not known to automations"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_saved(

@@ -5,6 +5,7 @@ import math
 import numbers
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -115,7 +116,8 @@ def _to_json_object(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     try:
-        _refuse_iterators(value)
+        with suppress(RecursionError):  # what holds itself is told by the next line
+            _refuse_iterators(value)
         body = in_json(dict(value))
         json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:

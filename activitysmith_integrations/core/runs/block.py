@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import numbers
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -114,7 +115,7 @@ class Block(Generic[ClientT, SenderT]):
             fault = error_text(error)
             self._warn_once(("step", fault), lambda: f"advance() was called with a step that has no name: {fault}")
             return
-        if isinstance(step, (bool, float)) or (not isinstance(step, str) and whole_number(step) is not None):
+        if isinstance(step, numbers.Number):
             self._warn_once(
                 ("step", type(step).__name__),
                 lambda: f"advance({quoted(step)}) shows {quoted(name)} as a step's name; update(...) takes a count",

@@ -125,9 +125,11 @@ class EndResult:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the service has shown it: it answered, and the stream had not ended before."""
-        if self.start is not None or self.answer is None:
-            return self.start is not None
+        """Whether the service has shown it: with a start, or as the end of a stream that had not ended before."""
+        if self.start is not None:
+            return self.start.success
+        if self.answer is None or not self.answer.success:
+            return False
         return not self.answer.was_inactive or self.answer.may_have_ended_it
 
     @property
