@@ -183,7 +183,7 @@ class ActivitySmithFollowRunOperator(Operator):
         from activitysmith_integrations.airflow.follow_steps import event_of, follow
         from activitysmith_integrations.airflow.follower import RunFollower
         from activitysmith_integrations.airflow.run import Run
-        from activitysmith_integrations.core.runs.steps import take
+        from activitysmith_integrations.core.runs.request_flow import drive
 
         run = Run(context, self._written_key)
         if run.is_temporary or run.is_in_process:
@@ -202,7 +202,7 @@ class ActivitySmithFollowRunOperator(Operator):
                         self._start(follower, run, perform)
                     if self.deferrable:
                         self._defer(follower)
-                result = take(follow(follower, self.poll_interval, self.patience, self.log), perform)
+                result = drive(follow(follower, self.poll_interval, self.patience, self.log), perform)
         except Exception as error:
             if _can_pass(error) and run.is_tried_again:
                 raise
@@ -262,9 +262,9 @@ class ActivitySmithFollowRunOperator(Operator):
     def _start(self, follower: RunFollower, run: Run, perform: Any) -> None:
         """Start the stream; a fault that can pass is left to the look at the states that comes next."""
         from activitysmith_integrations.airflow.follow_steps import show
-        from activitysmith_integrations.core.runs.steps import take
+        from activitysmith_integrations.core.runs.request_flow import drive
 
-        error = take(show(follower, run.states, self.log), perform)
+        error = drive(show(follower, run.states, self.log), perform)
         if isinstance(error, core.APIStatusError) and not error.retryable:
             raise error
 

@@ -94,7 +94,7 @@ def show(follower: RunFollower, states: States, log: Any) -> Steps[ActivitySmith
     try:
         answer = yield Send(request)
     except ActivitySmithError as error:
-        log.log(*follower.refused(error, time.time()))
+        log.log(*follower.failed(error, time.time()))
         return error
     log.log(*follower.delivered(answer, time.time()))
     return None

@@ -155,10 +155,10 @@ class RunFollower:
         self._history = self._history.delivered(self._pending, answer, now)
         return line_of_update(self.run.stream_key, self._pending.state, answer)
 
-    def refused(self, error: ActivitySmithError, now: float) -> tuple[int, str]:
+    def failed(self, error: ActivitySmithError, now: float) -> tuple[int, str]:
         """Count the last request as failed, and return the line about it."""
         what = "started" if self._history.shown is None else "updated"
-        self._history = self._history.refused(error, now)
+        self._history = self._history.failed(error, now)
         has_no_place = isinstance(error, RateLimitError) and error.is_activity_limit
         self._no_place_until = self._history.resume_at if has_no_place else 0.0
         return line_of_failed_update(self.run.stream_key, what, error)

@@ -56,7 +56,7 @@ class FollowRunTrigger(BaseTrigger):
         """Follow the run to its end."""
         from activitysmith_integrations.airflow.follow_steps import event_of, follow
         from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
-        from activitysmith_integrations.core.runs.steps import async_take
+        from activitysmith_integrations.core.runs.request_flow import async_drive
 
         follower = RunFollower(FollowedRun.from_json(self.run_data), self.history)
         try:
@@ -70,7 +70,7 @@ class FollowRunTrigger(BaseTrigger):
                 return await _perform(step, follower.run, client)
 
             try:
-                result = await async_take(follow(follower, self.poll_interval, self.patience, self.log), perform)
+                result = await async_drive(follow(follower, self.poll_interval, self.patience, self.log), perform)
             except asyncio.CancelledError:
                 # Airflow ended the run, or this triggerer is to stop and another one goes on.
                 await asyncio.shield(self._end_if_over(follower, perform))
@@ -99,11 +99,11 @@ class FollowRunTrigger(BaseTrigger):
 
     async def _end_if_over(self, follower: RunFollower, perform: Any) -> None:
         from activitysmith_integrations.airflow.follow_steps import end_if_over
-        from activitysmith_integrations.core.runs.steps import async_take
+        from activitysmith_integrations.core.runs.request_flow import async_drive
 
         try:
             async with asyncio.timeout(_SECONDS_AFTER_CANCELLATION):
-                await async_take(end_if_over(follower, _SECONDS_AFTER_CANCELLATION, self.log), perform)
+                await async_drive(end_if_over(follower, _SECONDS_AFTER_CANCELLATION, self.log), perform)
         except Exception as error:
             from activitysmith_integrations.core.errors import error_text
 

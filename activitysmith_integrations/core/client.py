@@ -85,7 +85,9 @@ class _Call:
         delay = self._delay_after(error)
         if delay is None:
             is_cut_short = isinstance(error, APITimeoutError) and time.monotonic() >= self.deadline
-            raise self.last_error if is_cut_short and self.last_error else error
+            error = self.last_error if is_cut_short and self.last_error else error
+            # The frames that read the answer hold it, and it may repeat the API key.
+            raise error.with_traceback(None)
         self.last_error = error if isinstance(error, APIStatusError) else None
         return delay
 
@@ -161,7 +163,8 @@ class _Client(Generic[GivenT]):
 
     def _failure(self, error: Exception, handled: BaseException | None) -> tuple[ActivitySmithError, Exception | None]:
         wire.forget_frames(error, until=handled)
-        return wire.connection_error(self._endpoint, error, is_timeout=isinstance(error, _TIMEOUTS))
+        through = config.name_of_proxy(self._endpoint) if self._given is None else None
+        return wire.connection_error(self._endpoint, error, is_timeout=isinstance(error, _TIMEOUTS), through=through)
 
 
 def _check_retry(retry: Any) -> RetryPolicy:

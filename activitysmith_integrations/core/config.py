@@ -159,6 +159,15 @@ def proxy_for(base_url: str) -> Proxy | None:
     return _parse_proxy(_variable(f"{kind}_proxy"), proxies[kind].strip())
 
 
+def name_of_proxy(endpoint: Endpoint) -> str | None:
+    """The proxy between here and an endpoint, as a message names it; None where there is none."""
+    try:
+        proxy = None if endpoint.is_local else proxy_for(endpoint.base_url)
+    except ConfigurationError:  # the environment has changed since
+        return None
+    return f"the proxy of {proxy.variable} ({proxy.url})" if proxy else None
+
+
 def _parse_proxy(variable: str, text: str) -> Proxy:
     if "://" not in text:
         text = f"http://{text}"

@@ -126,8 +126,11 @@ def _errors_of_hooks(request: WireRequest) -> Iterator[None]:
     except (ActivitySmithError, httpx.TransportError, TimeoutError, OSError):
         raise
     except Exception as error:
-        text = error_text(error)
-        key = dict(request.headers)["Authorization"].removeprefix("Bearer ")
-        if key in text:
-            raise ConfigurationError((_SETTING, f"cannot send: {text.replace(key, '***')}")) from None
-        raise ConfigurationError((_SETTING, f"cannot send: {text}")) from error
+        text, quotes_key = _without_key(error_text(error), request)
+        raise ConfigurationError((_SETTING, f"cannot send: {text}")) from None if quotes_key else error
+
+
+def _without_key(text: str, request: WireRequest) -> tuple[str, bool]:
+    """A text without the request's API key, and whether it had it; no frame that raises is to hold the key."""
+    key = dict(request.headers)["Authorization"].removeprefix("Bearer ")
+    return text.replace(key, "***"), key in text

@@ -79,7 +79,7 @@ def stream_key(*parts: str) -> str:
             rule = f"name {position} is {quoted(part)}; it must be a string that is not blank"
             raise InvalidRequestError(("stream_key", rule))
     names = [plain_string(part) for part in parts]
-    if len(names) == 1 and is_legal(names[0]):
+    if len(names) == 1 and is_legal(names[0]) and not looks_like_api_key(names[0]):
         return names[0]
     digest = hashlib.sha256(json.dumps(names).encode(), usedforsecurity=False).hexdigest()[:_DIGEST_LENGTH]
     readable = _INVALID_RUN.sub("-", "-".join(names)).strip("-")

@@ -30,6 +30,9 @@ _MIN_KEY_LENGTH = 8
 # Documented answers have three.
 _MAX_LEVELS = 32
 _MAX_QUOTED = 60
+# What OpenSSL calls a certificate that nobody known has signed.
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_TRUST_ADVICE = "If your network signs certificates itself, name the file of its own in SSL_CERT_FILE."
 _ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "compress", "deflate", "br", "zstd"})
 
 
@@ -258,7 +261,7 @@ def forget_frames(error: BaseException, *, until: BaseException | None) -> None:
 
 
 def connection_error(
-    endpoint: Endpoint, error: Exception, *, is_timeout: bool
+    endpoint: Endpoint, error: Exception, *, is_timeout: bool, through: str | None
 ) -> tuple[APIConnectionError, Exception | None]:
     """The error for a failed connection, and what to raise it from.
 
@@ -266,11 +269,14 @@ def connection_error(
         endpoint: Where the call went; its key is cut out of anything quoted.
         error: The failure. A peer that speaks no HTTP is quoted in it, so it is not handed on if it holds the key.
         is_timeout: Whether the time was up.
+        through: The proxy in between, None where there is none.
     """
     text = str(error) or type(error).__name__
     reason = _without(endpoint.api_key, text)
     cause = error if reason == text else None
     reason = on_one_line(reason)
+    where = endpoint.base_url if through is None else f"{endpoint.base_url} through {through}"
     if is_timeout:
-        return APITimeoutError(f"No answer from {endpoint.base_url} in time ({reason})."), cause
-    return APIConnectionError(f"No answer from {endpoint.base_url}: {reason}."), cause
+        return APITimeoutError(f"No answer from {where} in time ({reason})."), cause
+    advice = f" {_TRUST_ADVICE}" if _UNTRUSTED in reason else ""
+    return APIConnectionError(f"No answer from {where}: {reason}.{advice}"), cause

@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 from prefect.blocks.abstract import CredentialsBlock, NotificationBlock, NotificationError
 from prefect.blocks.core import Block
 from prefect.utilities.asyncutils import run_coro_as_sync
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
 
 from activitysmith_integrations import core
 from activitysmith_integrations.core.config import resolve_endpoint
 from activitysmith_integrations.core.errors import ConfigurationError, error_text
+from activitysmith_integrations.core.keys import check_stream_key
 from activitysmith_integrations.core.retry import RetryPolicy
+from activitysmith_integrations.core.suggest import check_names
 from activitysmith_integrations.prefect.runs import is_async_code
 
 # Prefect's pages load it from here, and its test suite asks for a square bitmap of 45 to 1000 pixels.
@@ -102,6 +104,7 @@ class ActivitySmithCredentials(CredentialsBlock):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
+        _check_fields(self)
         self.get_client()
         return self
 
@@ -160,11 +163,16 @@ class ActivitySmithNotification(NotificationBlock):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     credentials: ActivitySmithCredentials = Field(description="The ActivitySmith account.")
-    stream_key: str = Field(
+    stream_key: Annotated[str, AfterValidator(check_stream_key)] = Field(
         title="Stream key",
-        pattern=r"^[A-Za-z0-9_-]{1,255}$",
+        json_schema_extra={"pattern": r"^[A-Za-z0-9_-]{1,255}$"},
         description="The stream to end: 1 to 255 letters, digits, _ and -.",
     )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        _check_fields(self)
+        return self
 
     def notify(self, body: str, subject: str | None = None) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
         """End the stream: at once in sync code, and awaited in async code.
@@ -206,6 +214,11 @@ class ActivitySmithNotification(NotificationBlock):
             self.logger.error("Live Activity stream %r was not ended: %s", self.stream_key, error_text(error))
 
 
+def _check_fields(block: Block) -> None:
+    """Refuse fields that a block does not have: Prefect takes whatever is given."""
+    check_names(block.model_extra or {}, type(block).model_fields)
+
+
 def from_environment() -> ActivitySmithCredentials:
     """The account that the environment names.
 
@@ -227,18 +240,24 @@ async def resolve(credentials: ActivitySmithCredentials | str | None) -> Activit
             such as a key, which the message does not quote.
         ValueError: Prefect's own, where there is no block of that name, or its values cannot be used.
     """
-    if credentials is None:
-        return from_environment()
     if isinstance(credentials, str):
         return await ActivitySmithCredentials.aload(_checked_name(credentials))
-    _check_block(credentials)
-    return credentials
+    return _block_or_environment(credentials)
 
 
 def resolve_now(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials:
-    """:func:`resolve` for sync code, whether or not an event loop runs in its thread."""
-    account: Any = run_coro_as_sync(resolve(credentials))
-    return cast(ActivitySmithCredentials, account)
+    """:func:`resolve` for sync code, whether or not an event loop runs in its thread, or the process is exiting."""
+    if isinstance(credentials, str):
+        loaded: Any = ActivitySmithCredentials.load(_checked_name(credentials), _sync=True)  # type: ignore[call-arg]
+        return cast(ActivitySmithCredentials, loaded)
+    return _block_or_environment(credentials)
+
+
+def _block_or_environment(credentials: ActivitySmithCredentials | None) -> ActivitySmithCredentials:
+    if credentials is None:
+        return from_environment()
+    _check_block(credentials)
+    return credentials
 
 
 def name_or_block(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials | str | None:

@@ -6,7 +6,6 @@ though for no more than half of its time; where it arrives later after all, the 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -24,7 +23,7 @@ from activitysmith_integrations.core.runs.log_lines import line_of_end, line_of_
 from activitysmith_integrations.core.runs.outcome import RunOutcome
 from activitysmith_integrations.core.runs.recent_ends import take_back
 from activitysmith_integrations.core.threads import BackgroundThread
-from activitysmith_integrations.prefect.blocks import resolve
+from activitysmith_integrations.prefect.blocks import resolve_now
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
 from activitysmith_integrations.prefect.shown_failures import RunRef, prepare_end
@@ -64,7 +63,7 @@ def end_run(
         return line_of_unshown_end(key)
     start_on_its_way = follower is not None and follower.is_starting
     client = follower.client if follower else None
-    with client or asyncio.run(resolve(settings.account)).get_client() as client:
+    with client or resolve_now(settings.account).get_client() as client:
         end, ended = prepare_end(key, end, outcome, run, settings.patience / 4)
         deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
         result = end_stream(client, key, end, deadline=deadline)

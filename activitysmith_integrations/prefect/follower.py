@@ -7,7 +7,6 @@ to show the run. What goes wrong there changes nothing for the run: the next que
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
 import threading
@@ -31,7 +30,7 @@ from activitysmith_integrations.core.runs.picture import running_labels, shown_t
 from activitysmith_integrations.core.runs.progress import Progress
 from activitysmith_integrations.core.runs.sender import UpdateSender
 from activitysmith_integrations.core.threads import BackgroundThread
-from activitysmith_integrations.prefect.blocks import resolve
+from activitysmith_integrations.prefect.blocks import resolve_now
 from activitysmith_integrations.prefect.hooks import HookSettings
 from activitysmith_integrations.prefect.run_watch import RunWatch, has_left, line_of_refusal, seconds_between_looks
 from activitysmith_integrations.prefect.shown_failures import RunRef
@@ -265,7 +264,7 @@ class Follower:
 
     def _start_sender(self) -> UpdateSender | None:
         """Start the stream; None where the run's end did not wait for that any longer, since nobody would end it."""
-        client = asyncio.run(resolve(self.settings.account)).get_client()
+        client = resolve_now(self.settings.account).get_client()
         if self._may_run_already:
             with suppress(Exception), impatient_client() as api:
                 self._watch.find_attempt(api)

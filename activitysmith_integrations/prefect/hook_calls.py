@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import math
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
 from activitysmith_integrations.core.errors import error_text
@@ -98,11 +98,15 @@ def _seconds_left(subject: Subject, run: FlowRun | TaskRun, outcome: RunOutcome)
     """How long a hook may keep a flow with a timeout; None where there is none.
 
     Prefect's timeout goes on while these hooks run (3.6 to 3.9): a flow that is done, or that has returned a failure,
-    would be taken for timed out because of our waiting, and all its hooks would run again.
+    would be taken for timed out because of our waiting, and all its hooks would run again. It begins anew with each
+    attempt, as the flow's context does.
     """
     if not isinstance(subject, Flow) or not subject.timeout_seconds or outcome.result not in ("succeeded", "failed"):
         return None
-    age = (datetime.now(UTC) - run.start_time).total_seconds() if run.start_time else math.inf
+    attempt = FlowRunContext.get()
+    if attempt is None or attempt.flow_run is None or attempt.flow_run.id != run.id:
+        return None  # it failed before it began, such as by wrong parameters
+    age = (datetime.now(UTC) - attempt.start_time).total_seconds()
     return max(0.0, subject.timeout_seconds - age - _SECONDS_BEFORE_TIMEOUT)
 
 
@@ -142,7 +146,12 @@ def _end(
         beside.stop_for_end(outcome, open_tasks=1)
         ref = beside.run
     elif follower is None and isinstance(run, FlowRun) and (outcome.result in _ENDS_ELSEWHERE or run.run_count > 1):
-        outcome = _as_known_to_api(outcome, run, settings.patience / 4)
+        known = _known_to_api(run, settings.patience / 4)
+        if known and not known.run.run_count and outcome.result == "cancelled":
+            return logging.INFO, f"Live Activity stream {key!r} goes on: the cancelled run had not begun."
+        if known:
+            started_at = known.attempt_began or outcome.started_at
+            outcome = replace(outcome, run=known.run.name, label=known.run.name, started_at=started_at)
     return end_run(key, settings, outcome, ref, follower, deadline)
 
 
@@ -156,15 +165,22 @@ def _ref_of(run: FlowRun | TaskRun) -> RunRef | None:
     return RunRef(run.flow_run_id, None) if run.flow_run_id else None
 
 
-def _as_known_to_api(outcome: RunOutcome, run: FlowRun, seconds: float) -> RunOutcome:
-    """The outcome with the run's present name and its start; as the hook was told, where the API does not answer."""
+@dataclass(frozen=True)
+class _Known:
+    """What the API knows of a run: the run, and when its latest attempt began."""
+
+    run: FlowRun
+    attempt_began: datetime | None
+
+
+def _known_to_api(run: FlowRun, seconds: float) -> _Known | None:
+    """The run with its present name and its start; None where the API does not answer."""
     if not PREFECT_API_URL.value():
-        return outcome  # a temporary server, which asking would start, knows no runs of another process
+        return None  # a temporary server, which asking would start, knows no runs of another process
     with suppress(Exception), impatient_client(seconds) as api:
-        known = api.read_flow_run(run.id)
-        started_at, _ = latest_attempt(api.read_flow_run_states(run.id))
-        return replace(outcome, run=known.name, label=known.name, started_at=started_at or outcome.started_at)
-    return outcome
+        began, _ = latest_attempt(api.read_flow_run_states(run.id))
+        return _Known(api.read_flow_run(run.id), began)
+    return None
 
 
 def _key_of(key: StreamKey, subject: Subject, run: FlowRun | TaskRun) -> str:

@@ -25,6 +25,7 @@ CLOCK_DIFFERENCE = timedelta(days=1)
 
 _FAILED = (StateType.FAILED, StateType.CRASHED)
 _FINISHED = (StateType.COMPLETED, StateType.CANCELLED, *_FAILED)
+_RUN_DEPLOYMENT = "prefect.deployments.flow_runs.run_deployment."
 _NEVER_BEGINS = "NotReady"  # a state of the type PENDING
 
 
@@ -112,7 +113,18 @@ def first_failed_task(api: SyncPrefectClient, run_id: UUID, since: datetime) -> 
         "sort": TaskRunSort.EXPECTED_START_TIME_ASC.value,
         "limit": 1,
     }
-    # Prefect names the run of a task that names none after the task and three letters of the run's own key.
     for run in api.request("POST", "/task_runs/filter", json=question).json():
-        return str(run["name"]).removesuffix(f"-{run['dynamic_key'][:3]}")
+        return _name_of(run["name"], run["task_key"], run["dynamic_key"])
     return None
+
+
+def _name_of(name: str, task_key: str, dynamic_key: str) -> str:
+    """What people call a task: the name of its run without what Prefect adds (3.6 to 3.9).
+
+    That is a hyphen, and all of the run's own key or three letters of it. For the run of a deployment that another flow
+    waits for, the server invents a name; its key ends with those of flow and deployment.
+    """
+    _, is_deployment, deployment = task_key.partition(_RUN_DEPLOYMENT)
+    if is_deployment:
+        return deployment
+    return name.removesuffix(f"-{dynamic_key}").removesuffix(f"-{dynamic_key[:3]}")

@@ -72,7 +72,7 @@ def test_one_that_goes_on_elsewhere_moves_what_was_started() -> None:
     assert follower.next_request({"a": "running", "b": "none", "c": "none"}, 1005.0) is None
     move = follower.next_request({"a": "success", "b": "running", "c": "none"}, 1010.0)
     assert move is not None
-    assert "'nightly-r1' was not updated" in follower.refused(BadRequestError(400), 1010.0)[1]
+    assert "'nightly-r1' was not updated" in follower.failed(BadRequestError(400), 1010.0)[1]
     again = follower.next_request({"a": "success", "b": "running", "c": "none"}, 1015.0)
     assert again is not None
     assert again.content_state.to_wire()["type"] == "segmented_progress"
@@ -82,7 +82,7 @@ def test_a_refused_start_is_tried_again_a_minute_later() -> None:
     follower = RunFollower(followed())
     states = {"a": "running", "b": "none", "c": "none"}
     assert follower.next_request(states, 1000.0) is not None
-    assert "'nightly-r1' was not started" in follower.refused(RateLimitError(429), 1000.0)[1]
+    assert "'nightly-r1' was not started" in follower.failed(RateLimitError(429), 1000.0)[1]
     for one in (follower, RunFollower(followed(), json.loads(json.dumps(follower.history)))):
         assert one.next_request(states, 1059.0) is None
         assert one.next_request(states, 1061.0) is not None
@@ -94,7 +94,7 @@ def test_only_a_full_account_proves_that_nothing_is_shown_and_only_until_the_nex
         follower = RunFollower(followed())
         assert not follower.was_never_shown(1000.0)
         follower.next_request({"a": "running", "b": "none", "c": "none"}, 1000.0)
-        follower.refused(error, 1000.0)
+        follower.failed(error, 1000.0)
         later = RunFollower(followed(), follower.history)
         assert [one.was_never_shown(1059.0) for one in (follower, later)] == [is_certain, is_certain]
         assert not later.was_never_shown(1060.0)

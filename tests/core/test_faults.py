@@ -297,6 +297,10 @@ FAULTS = {
     ),
     "is a proxy without a way on": Fault(sized(b"502 Bad Gateway\r\nContent-Type: text/html", PAGE), APIStatusError, 2),
     "is a proxy that asks who is there": Fault(sized(b"407 Proxy Authentication Required", PAGE), APIStatusError),
+    "refuses with the key": Fault(
+        sized(b"400 Bad Request", json.dumps({"message": f"{KEY} is unknown"}).encode()), APIStatusError
+    ),
+    "answers with the key": Fault(sized(OK, f"<html>{KEY}</html>".encode()), InvalidResponseError),
     "refuses with deep JSON": Fault(sized(b"400 Bad Request", b"[" * 700 + b"]" * 700), APIStatusError),
     "refuses with half a surrogate pair": Fault(sized(b"400 Bad Request", b'{"message": "\\ud800"}'), APIStatusError),
     "answers with a status of no class": Fault(sized(b"999 What", b"{}"), APIStatusError),

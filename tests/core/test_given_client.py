@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -193,6 +194,16 @@ def test_a_hook_that_raises_anything_else_is_named_with_its_error(end: Any, when
     with pytest.raises(ConfigurationError, match="http_client: cannot send: LookupError: no token to be had") as raised:
         end({when: [fail]})
     assert isinstance(raised.value.__cause__, LookupError)
+
+
+def test_a_hook_that_raises_shows_no_key_to_what_collects_local_variables(end: Any) -> None:
+    def fail(_: object) -> None:
+        raise LookupError("no token")
+
+    with pytest.raises(ConfigurationError) as raised:
+        end({"request": [fail]})
+    shown = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    assert KEY not in "".join(shown.format())
 
 
 def test_a_hook_that_raises_what_a_connection_does_is_a_connection_error(end: Any) -> None:

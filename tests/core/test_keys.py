@@ -81,7 +81,8 @@ def test_an_api_key_is_no_stream_key_and_is_not_quoted(end: Callable[[str], obje
     assert KEY not in str(caught.value)
 
 
-def test_the_key_of_a_pipeline_whose_name_begins_like_an_api_key_is_taken() -> None:
-    key = stream_key("ask_the_model", "manual__2026-11-23")
+@pytest.mark.parametrize("names", [("ask_the_model", "manual__2026-11-23"), ("ask_the_model",)])
+def test_the_key_of_a_pipeline_whose_name_begins_like_an_api_key_is_taken(names: tuple[str, ...]) -> None:
+    key = stream_key(*names)
     assert key.startswith("ask_the_model-")
     LiveActivity(key)

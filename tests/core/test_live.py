@@ -175,13 +175,19 @@ def test_an_error_is_shown_where_that_is_asked_for_as_far_as_it_has_words(live: 
     assert wire.end["content_state"]["message"].endswith("_MuteError")
 
 
+def test_an_error_of_a_task_group_is_shown_in_its_own_words(live: Live, wire: Wire) -> None:
+    with pytest.raises(ExceptionGroup):
+        live(_raise(ExceptionGroup("unhandled errors", [LookupError("no such row")])), include_error=True)
+    assert wire.end["content_state"]["message"].endswith(": LookupError: no such row")
+
+
 class _EngineTimeout(BaseException):
     """As Airflow's own, which is no Exception."""
 
 
-def error_of(package: str, name: str, base: type[BaseException] = BaseException) -> BaseException:
-    """What an engine, which is not installed here, raises."""
-    error: BaseException = type(name, (base,), {"__module__": f"{package}.exceptions"})()
+def error_of(package: str, name: str, base: type[BaseException] = BaseException, **members: object) -> BaseException:
+    """What an engine or a library, which is not installed here, raises."""
+    error: BaseException = type(name, (base,), {"__module__": f"{package}.exceptions", **members})()
     return error
 
 
@@ -219,6 +225,11 @@ def test_work_that_its_engine_goes_on_with_later_keeps_its_stream(
         (SystemExit("no input"), "failed"),
         (SystemExit(0), "succeeded"),
         (SystemExit(), "succeeded"),
+        (error_of("click", "Exit", RuntimeError, exit_code=0), "succeeded"),
+        (error_of("click", "Exit", RuntimeError, exit_code=2), "failed"),
+        (error_of("typer", "Abort", RuntimeError), "cancelled"),
+        (BaseExceptionGroup("tasks", [KeyboardInterrupt()]), "cancelled"),
+        (BaseExceptionGroup("tasks", [KeyboardInterrupt(), LookupError()]), "failed"),
     ],
 )
 def test_what_ends_a_program_ends_its_stream_and_passes_on(

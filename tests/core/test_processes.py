@@ -99,7 +99,9 @@ def _in_a_forked_child(work: Callable[[], object]) -> int:
 # Forks
 
 
-def test_a_child_that_leaves_the_block_ends_nothing(recorder: Recorder) -> None:
+def test_a_child_that_uses_and_leaves_the_block_shows_nothing_and_says_so(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
     with (
         ActivitySmithClient(KEY, base_url=recorder.peer.base_url) as client,
         LiveActivity("nightly", steps=9, client=client) as activity,
@@ -109,6 +111,7 @@ def test_a_child_that_leaves_the_block_ends_nothing(recorder: Recorder) -> None:
         def leave() -> None:
             activity.advance()
             activity.update(done=3, subtitle="in the child")
+            assert caplog.text.count("advance() and update() show nothing in this process") == 1
             activity.__exit__(None, None, None)
             activity.__exit__(ValueError, ValueError("in the child"), None)
 

@@ -174,10 +174,10 @@ def test_what_the_end_shows_anyway_is_not_sent() -> None:
 
 def test_the_service_is_left_alone_for_as_long_as_it_asks() -> None:
     at = Progress.begin("Nightly", 3)
-    history = _shown(at).refused(RateLimitError(429, None, 60), now=100)
+    history = _shown(at).failed(RateLimitError(429, None, 60), now=100)
     assert not is_due(at.updated(done=1), history, 159)
     assert is_due(at.updated(done=1), history, 160)
-    assert is_due(at.updated(done=1), _shown(at).refused(RateLimitError(429), now=100), 100)
+    assert is_due(at.updated(done=1), _shown(at).failed(RateLimitError(429), now=100), 100)
 
 
 def test_an_update_has_no_type_so_that_it_starts_nothing_where_nothing_runs() -> None:
@@ -187,8 +187,8 @@ def test_an_update_has_no_type_so_that_it_starts_nothing_where_nothing_runs() ->
 
 def test_what_is_refused_as_an_update_is_started_by_the_next_one() -> None:
     at = Progress.begin("Nightly", 3)
-    assert _shown(at).refused(BadRequestError(400), 1).shown is None
-    assert _shown(at).refused(APITimeoutError(), 1).shown == at
+    assert _shown(at).failed(BadRequestError(400), 1).shown is None
+    assert _shown(at).failed(APITimeoutError(), 1).shown == at
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_new_activity_has_a_budget_of_its_own() -> None:
 
 def test_a_stream_that_ran_before_us_is_no_older_than_our_first_word() -> None:
     at = Progress.begin("Nightly", 3)
-    history = UpdateHistory().tried(0).refused(APITimeoutError(), 1).tried(9).delivered(at, _answer("updated"), 10)
+    history = UpdateHistory().tried(0).failed(APITimeoutError(), 1).tried(9).delivered(at, _answer("updated"), 10)
     assert (history.updates, history.since) == (2, 10)
 
 
@@ -243,7 +243,7 @@ def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
             continue
         history = history.tried(now)
         if fate == "fails":
-            history = history.refused(APITimeoutError(), now)
+            history = history.failed(APITimeoutError(), now)
             continue
         # What the service knows: it begins to count with the request that starts the activity.
         began = began if received else now
@@ -254,7 +254,7 @@ def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
             shown = at.state
             history = history.delivered(at, _answer("started" if received == 1 else "updated"), now)
         else:
-            history = history.refused(APITimeoutError(), now)
+            history = history.failed(APITimeoutError(), now)
 
 
 @given(st.integers(1, 60), st.lists(st.integers(0, 5), max_size=100))

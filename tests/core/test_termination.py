@@ -52,6 +52,15 @@ async def main():
         await asyncio.Event().wait()
 asyncio.run(main())
 """
+SYNC_IN_ASYNC = """
+import asyncio
+from activitysmith_integrations.core import LiveActivity
+async def main():
+    with LiveActivity("term"):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
 TWO_BLOCKS = """
 import asyncio
 from activitysmith_integrations.core import AsyncLiveActivity
@@ -122,7 +131,11 @@ with LiveActivity("term", steps=5), LiveActivity("inner"):
 
 
 def terminate(
-    program: str, number: signal.Signals = signal.SIGTERM, *, refused_ends: Mapping[str, int] = MappingProxyType({})
+    program: str,
+    number: signal.Signals = signal.SIGTERM,
+    *,
+    refused_ends: Mapping[str, int] = MappingProxyType({}),
+    errors: int | None = None,
 ) -> tuple[int, str, dict[str, str]]:
     """Run a program, and send it a signal once it is ready.
 
@@ -130,6 +143,7 @@ def terminate(
         program: The program; it says when it is ready.
         number: The signal.
         refused_ends: How often the service answers that it is busy before it ends a stream, by key.
+        errors: Where it writes errors to; ``subprocess.STDOUT`` has them in its output.
 
     Returns:
         Its exit code, its output, and the result that each stream ended with.
@@ -138,7 +152,9 @@ def terminate(
         for key, times in refused_ends.items():
             sandbox.inject_fault(method="DELETE", stream_key=key, status=503, times=times)
         environ = {**os.environ, "ACTIVITYSMITH_API_KEY": KEY, "ACTIVITYSMITH_BASE_URL": sandbox.base_url}
-        process = subprocess.Popen([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         # A start that is cancelled before it is sent leaves nothing to end.
@@ -165,6 +181,10 @@ def test_a_process_that_is_terminated_ends_its_streams_as_cancelled_and_exits_as
     program: str, ends: dict[str, str]
 ) -> None:
     assert terminate(program) == (128 + signal.SIGTERM, "", ends)
+
+
+def test_a_block_without_async_in_a_coroutine_ends_without_a_traceback() -> None:
+    assert terminate(SYNC_IN_ASYNC, errors=subprocess.STDOUT) == (128 + signal.SIGTERM, "", {"term": "cancelled"})
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -43,6 +43,17 @@ def test_the_tls_context_is_made_once() -> None:
     assert config.ssl_context() is config.ssl_context()
 
 
+def test_a_certificate_that_nobody_known_has_signed_is_said_to_be_a_matter_of_a_file(
+    peer: Any, over_the_wire: Any
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    server = peer(lambda connection: tls.wrap_socket(connection, server_side=True))
+    options = {"api_key": KEY, "base_url": server.base_url.replace("http:", "https:"), "retry": BRIEF}
+    with pytest.raises(APIConnectionError, match=r"CERTIFICATE_VERIFY_FAILED.* in SSL_CERT_FILE"):
+        over_the_wire(options, "end_stream", "nightly")
+
+
 def test_a_client_for_this_machine_loads_no_certificates(peer: Any, over_the_wire: Any) -> None:
     config.ssl_context.cache_clear()
     over_the_wire({"api_key": KEY, "base_url": peer(answer).base_url}, "end_stream", "nightly")
@@ -141,9 +152,10 @@ def test_a_proxy_of_the_environment_is_used_and_held_to_the_calls_time(
         asked.append(connection.recv(65536))
         connection.recv(1)
 
-    monkeypatch.setenv("HTTPS_PROXY", peer(swallow).base_url)
+    proxy = peer(swallow).base_url
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
     monkeypatch.setenv("NO_PROXY", "localhost")
-    with pytest.raises(APITimeoutError):
+    with pytest.raises(APITimeoutError, match=rf"through the proxy of HTTPS_PROXY \({proxy}/\)"):
         over_the_wire(
             {"api_key": KEY, "base_url": "https://example.invalid", "retry": BRIEF, "timeout": 3600}, "end_stream", "k"
         )

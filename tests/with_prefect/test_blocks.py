@@ -1,4 +1,5 @@
 import asyncio
+import os
 import pickle
 import subprocess
 import sys
@@ -11,6 +12,7 @@ pytest.importorskip("prefect")
 from prefect import flow, task
 from prefect.blocks.abstract import NotificationError
 from prefect.blocks.core import Block
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 from support.sandbox import KEY, Sandbox
@@ -62,6 +64,7 @@ def test_the_slug_is_the_one_that_saved_blocks_are_found_by() -> None:
         ({"timeout": -1}, "timeout"),
         ({"max_retries": -1}, "max_retries"),
         ({"max_elapsed": 0}, "max_elapsed"),
+        ({"max_retry": 0}, "max_retry: is not an option; did you mean max_retries?"),
     ],
 )
 def test_a_field_that_cannot_be_used_says_so_and_shows_no_key(fields: dict[str, object], named: str) -> None:
@@ -118,6 +121,25 @@ def test_a_saved_block_is_found_by_its_name_with_and_without_its_type(sandbox: S
     for name in ("by-name", "activitysmith-credentials/by-name"):
         loaded = asyncio.run(resolve(name))
         assert (loaded.api_key.get_secret_value(), loaded.timeout) == (KEY, 3)
+
+
+def test_a_saved_block_is_found_while_the_process_exits(sandbox: Sandbox, server: None) -> None:
+    account(sandbox, timeout=3).save("at-the-exit", overwrite=True)
+    program = """
+import threading
+from activitysmith_integrations.prefect.blocks import resolve_now
+
+def load():
+    threading.main_thread().join()
+    print(resolve_now("at-the-exit").timeout)
+
+threading.Thread(target=load).start()
+"""
+    # A name, which asyncio could not look up any more.
+    url = str(PREFECT_API_URL.value()).replace("127.0.0.1", "localhost")
+    environ = {**os.environ, "PREFECT_API_URL": url}
+    process = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert process.stdout == "3.0\n", process.stderr
 
 
 def test_a_saved_block_is_kept_by_its_name_and_others_as_they_are(sandbox: Sandbox, server: None) -> None:
@@ -278,7 +300,7 @@ def test_a_notification_that_fails_raises_what_prefect_expects_and_only_where_it
     assert "403" in caught.value.log
 
 
-@pytest.mark.parametrize("key", ["", "nightly etl", "{{ flow }}", "nightly\n", "x" * 256])
+@pytest.mark.parametrize("key", ["", KEY, "nightly etl", "{{ flow }}", "nightly\n", "x" * 256])
 def test_a_notification_takes_no_key_that_the_service_refuses(key: str, sandbox: Sandbox) -> None:
     with pytest.raises(ValidationError, match="stream_key"):
         ActivitySmithNotification(credentials=account(sandbox), stream_key=key)
@@ -292,6 +314,8 @@ def test_a_notification_takes_no_key_that_the_service_refuses(key: str, sandbox:
         {"credentials": KEY, "stream_key": "nightly"},
         {"credentials": {"api_key": KEY}},
         {"credentials": {"api_key": KEY}, "stream_key": "nightly etl"},
+        {"credentials": {"api_key": KEY}, "stream_key": KEY},
+        {"credentials": {"api_key": KEY}, "stream_key": "nightly", "key": KEY},
     ],
 )
 def test_a_notification_that_cannot_be_used_shows_no_key(fields: dict[str, object]) -> None:

@@ -202,10 +202,30 @@ def test_a_run_that_was_renamed_is_shown_by_its_present_name(state: State[Any], 
     with get_client(sync_client=True) as client:
         stale = client.create_flow_run(nightly)
         client.set_flow_run_name(stale.id, "for-monday")
+        client.set_flow_run_state(stale.id, Running(), force=True)
     sandbox.start("nightly")
     call(end_live_activity_stream_hook("nightly"), nightly, stale, state)
     (end,) = sandbox.ends("nightly")
     assert (end["content_state"]["subtitle"], end["metadata"]["run"]) == ("for-monday", "for-monday")
+
+
+def test_a_run_that_is_cancelled_before_it_begins_leaves_the_stream_to_the_run_that_goes_on(
+    sandbox: Sandbox, server: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with get_client(sync_client=True) as client:
+        pending = client.create_flow_run(nightly)
+    sandbox.start("nightly")
+    caplog.set_level(logging.INFO)
+    call(end_live_activity_stream_hook("nightly"), nightly, pending, Cancelling())
+    assert sandbox.ends("nightly") == []
+    assert "'nightly' goes on: the cancelled run had not begun" in caplog.text
+
+
+def test_a_run_whose_machine_never_comes_up_is_shown(sandbox: Sandbox, server: None) -> None:
+    with get_client(sync_client=True) as client:
+        pending = client.create_flow_run(nightly)
+    call(end_live_activity_stream_hook("nightly"), nightly, pending, Crashed())
+    assert sandbox.ends("nightly")[-1]["metadata"]["result"] == "crashed"
 
 
 def test_the_button_opens_the_runs_page(sandbox: Sandbox) -> None:

@@ -8,13 +8,19 @@ import pytest
 
 pytest.importorskip("prefect")
 
-from prefect import flow, task
+from prefect import flow, get_client, task
 from prefect.client.schemas.objects import State
+from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from support.processes import eventually
 
-from activitysmith_integrations.prefect.task_counts import TaskCounts, count_tasks, impatient_client
+from activitysmith_integrations.prefect.task_counts import (
+    TaskCounts,
+    count_tasks,
+    first_failed_task,
+    impatient_client,
+)
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -41,3 +47,55 @@ def test_finished_failed_crashed_cancelled_and_running_tasks_are_counted_for_wha
 
     nightly()
     assert wanted.done == 1
+
+
+def failed_task_of(run_id: UUID) -> str:
+    """What the API says that the failed task of a run is called, which it learns a moment later."""
+    found: list[str] = []
+
+    def is_known() -> bool:
+        with impatient_client() as api:
+            found.append(first_failed_task(api, run_id, datetime.now(UTC) - timedelta(minutes=1)) or "")
+        return bool(found[-1])
+
+    eventually(is_known, "the failed task", 30)
+    return found[-1]
+
+
+def test_a_failed_subflow_of_a_task_is_called_by_its_name() -> None:
+    runs = list[UUID]()
+
+    @flow
+    def orders() -> None:
+        raise LookupError("no such table")
+
+    @task
+    def load() -> None:
+        orders(return_state=True)
+
+    @flow
+    def nightly() -> None:
+        runs.append(UUID(flow_run.get_id()))
+        load()
+
+    nightly()
+    assert failed_task_of(runs[0]) == "orders"
+
+
+def test_a_failed_deployment_that_a_flow_ran_is_called_by_its_name() -> None:
+    runs = list[UUID]()
+
+    @flow
+    def orders() -> None: ...
+
+    @flow
+    def nightly() -> None:
+        runs.append(UUID(flow_run.get_id()))
+        run = run_deployment("orders/hourly", timeout=0)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Failed(), force=True)
+
+    with get_client(sync_client=True) as client:
+        client.create_deployment(client.create_flow(orders), "hourly")
+    nightly()
+    assert failed_task_of(runs[0]) == "orders-hourly"

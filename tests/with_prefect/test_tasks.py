@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -537,6 +538,27 @@ def test_a_flow_that_is_done_in_time_does_not_time_out_because_the_service_is_sl
     eventually(lambda: "may not have been ended" in caplog.text, "the line about the end")
     ours = ("activitysmith-hook", "activitysmith-end", "activitysmith-updates", "activitysmith-follower")
     eventually(lambda: not {thread.name for thread in threading.enumerate()}.intersection(ours), "the end of all of it")
+
+
+def test_a_flow_with_a_timeout_waits_for_its_end_after_a_retry_as_before(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts = []
+
+    # The timeout counts from the attempt, and the whole run takes longer.
+    @flow(
+        name="nightly", retries=1, retry_delay_seconds=4, timeout_seconds=4, **end_live_activity_stream_hooks("nightly")
+    )
+    def nightly() -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise LookupError("no such row")
+
+    sandbox.start("nightly")
+    sandbox.inject_fault(times=1, method="DELETE", delay=0.5)
+    caplog.set_level(logging.INFO)
+    nightly()
+    assert "Ended Live Activity stream 'nightly' as succeeded" in caplog.text
 
 
 def test_a_task_that_takes_too_long_is_named(sandbox: Sandbox) -> None:

@@ -45,7 +45,10 @@ _CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, Term
 _GOES_ON_LATER = frozenset(
     {("prefect", "Pause"), ("airflow", "TaskDeferred"), ("airflow", "AirflowRescheduleException")}
 )
-_STOPPED_BY_ENGINE = frozenset({("prefect", "PrefectSignal")})
+# Prefect's, and those of command lines made with click and typer: a Ctrl-C at a prompt.
+_STOPPED_ELSEWHERE = frozenset({("prefect", "PrefectSignal"), ("click", "Abort"), ("typer", "Abort")})
+# Their sys.exit(), by which they leave a command (click 8, typer 0).
+_EXITS = frozenset({("click", "Exit"), ("typer", "Exit")})
 
 SenderT = TypeVar("SenderT", UpdateSender, AsyncUpdateSender)
 ClientT = TypeVar("ClientT", ActivitySmithClient, AsyncActivitySmithClient)
@@ -147,8 +150,10 @@ class Block(Generic[ClientT, SenderT]):
     def _change(self, change: Callable[[Progress], Progress]) -> None:
         if self._process is None:
             self._start = change(self._start)
-        # A forked child's copy of the block shows nothing: the stream is its parent's.
-        elif self._sender is not None and not self._belongs_to_another_process():
+        elif self._belongs_to_another_process():
+            text = "advance() and update() show nothing in this process; call them in the one that entered the block"
+            self._warn_once(("process", ""), lambda: text)
+        elif self._sender is not None:
             self._sender.update(change)
 
     def _hint(self, name: str) -> str:
@@ -195,6 +200,7 @@ class Block(Generic[ClientT, SenderT]):
 
     def _end_of(self, progress: Progress, error: BaseException | None) -> End:
         """How the stream is to end, by what the block was left with."""
+        error = _only_one_of(error)
         run = replace(self._outcome, result=_result(error), ended_at=datetime.now(UTC), steps_total=progress.total)
         if run.result == "succeeded":
             run = replace(run, steps_done=progress.total)
@@ -225,8 +231,17 @@ class Block(Generic[ClientT, SenderT]):
 def _result(error: BaseException | None) -> Result:
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "succeeded"
-    is_cancelled = isinstance(error, _CANCELLATIONS) or _is_among(_STOPPED_BY_ENGINE, error)
+    if _is_among(_EXITS, error) and not getattr(error, "exit_code", None):
+        return "succeeded"
+    is_cancelled = isinstance(error, _CANCELLATIONS) or _is_among(_STOPPED_ELSEWHERE, error)
     return "cancelled" if is_cancelled else "failed"
+
+
+def _only_one_of(error: BaseException | None) -> BaseException | None:
+    """What an exception group is about, such as that of asyncio's TaskGroup, if it holds but one exception."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _is_among(classes: frozenset[tuple[str, str]], error: BaseException | None) -> bool:

@@ -44,7 +44,7 @@ class UpdateHistory:
         since = now if new or self.shown is None else self.since
         return replace(self, updates=1 if new else self.updates, since=since, shown=progress, may_run=True)
 
-    def refused(self, error: Exception, now: float) -> "UpdateHistory":
+    def failed(self, error: Exception, now: float) -> "UpdateHistory":
         """The history after the last request failed.
 
         A 400 to an update may mean that nothing runs any more, so the next one starts. A start that failed is tried

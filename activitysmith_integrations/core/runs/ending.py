@@ -25,7 +25,7 @@ from activitysmith_integrations.core.models.responses import EndStreamResponse, 
 from activitysmith_integrations.core.retry import patient_retry
 from activitysmith_integrations.core.runs.outcome import FAILURES, EndOptions, Result, RunOutcome, given
 from activitysmith_integrations.core.runs.picture import end_request, start_of_end, without_banner
-from activitysmith_integrations.core.runs.steps import async_take, take
+from activitysmith_integrations.core.runs.request_flow import async_drive, drive
 
 # What is begun is brought to its end, also where its time is over.
 _LEAST_SECONDS = 0.5
@@ -193,7 +193,7 @@ def end_stream(
         tries_again: Whether whoever calls this tries again later by itself. Then no place on the screen is waited for,
             and a call is repeated twice at most: where many runs end at once, each costs the others an answer.
     """
-    return take(
+    return drive(
         _end_flow(end),
         lambda request: _patient(client, deadline, tries_again, request is end.request).send(stream_key, request),
     )
@@ -208,7 +208,7 @@ async def async_end_stream(
     tries_again: bool = False,
 ) -> EndResult:
     """:func:`end_stream` for asyncio."""
-    return await async_take(
+    return await async_drive(
         _end_flow(end),
         lambda request: _patient(client, deadline, tries_again, request is end.request).send(stream_key, request),
     )

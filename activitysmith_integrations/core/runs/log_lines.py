@@ -67,7 +67,7 @@ def line_of_end(stream_key: str, end: End, result: EndResult) -> tuple[int, str]
 
 
 def line_of_unshown_end(stream_key: str) -> tuple[int, str]:
-    """The level and the line where a success ends nothing, because no start was accepted."""
+    """The level and the line where nothing is ended: no start was accepted, and the run did not fail."""
     return logging.INFO, f"Live Activity stream {stream_key!r} was never shown, so there is nothing to end."
 
 

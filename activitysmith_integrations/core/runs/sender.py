@@ -100,12 +100,12 @@ class _Sender(ABC):
         if answer.success:
             self._history = self._history.delivered(progress, answer, now)
         else:
-            self._history = self._history.refused(failure, now)
+            self._history = self._history.failed(failure, now)
         self._log(*line_of_update(self._key, progress.state, answer))
 
     def _refused(self, error: Exception) -> None:
         what = "started" if self._history.shown is None else "updated"
-        self._history = self._history.refused(error, time.monotonic())
+        self._history = self._history.failed(error, time.monotonic())
         self._log(*line_of_failed_update(self._key, what, error))
 
 

@@ -57,16 +57,12 @@ class _Termination:
 
     Attributes:
         requested: The signal by which the process was asked to end since the block was entered, None before.
+        is_leaving: Whether the block is left at its own end, which a signal does not interrupt.
     """
 
     def __init__(self) -> None:
         self.requested: int | None = None
         self.is_leaving = False
-
-    def request(self, number: int) -> bool:
-        """Take note that the process is to end; whether the block is to be left now, rather than at its own end."""
-        self.requested = number
-        return not self.is_leaving
 
     def cause(self, error: BaseException | None) -> BaseException | None:
         """What the block is left with: a termination, even if its body made something else of it."""
@@ -109,7 +105,9 @@ class Termination(_Termination):
                 self._open.remove(self)
             if not self._open:
                 _put_back()
-        self._raise_if_requested(error)
+        # In a coroutine the signal has left the event loop already, which cancels what is still open there.
+        if not isinstance(error, asyncio.CancelledError):
+            self._raise_if_requested(error)
 
     @classmethod
     def request_all(cls, number: int) -> None:
@@ -125,8 +123,9 @@ class Termination(_Termination):
             _put_back()
             signal.signal(number, signal.SIG_DFL)  # what was there before; a handler that calls ours would call itself
             signal.raise_signal(number)
-        # Not any(): each has to know.
-        if [one.request(number) for one in cls._open][-1:] == [True]:
+        for block in cls._open:
+            block.requested = number
+        if cls._open and not cls._open[-1].is_leaving:
             raise TerminatedError(number)
 
     @classmethod
@@ -169,9 +168,10 @@ class AsyncTermination(_Termination):
     @classmethod
     def _request_all(cls, loop: asyncio.AbstractEventLoop, number: int) -> None:
         blocks, _ = cls._open.get(loop, ((), ()))
-        for one in blocks:
-            if one.request(number) and one._task is not None:
-                one._task.cancel()
+        for block in blocks:
+            block.requested = number
+            if block._task is not None and not block.is_leaving:
+                block._task.cancel()
 
     def leave(self, ending: asyncio.Task[None]) -> None:
         """Let what follows run to its end: from now on a signal cancels nothing, and counts with :meth:`stop`.
