@@ -250,6 +250,7 @@ class ActivitySmithFollowRunOperator(Operator):
             started_at=None if started_at is None else started_at.isoformat(),
             is_fail_fast=run.is_fail_fast,
             tasks=run.tasks,
+            other_tasks=run.other_tasks,
             options=templates.typed(self._options()),
         )
 

@@ -113,11 +113,9 @@ def follow(follower: RunFollower, poll_interval: float, patience: float, log: An
         What became of the end; its error says where it was not sent, since Airflow did not tell the states.
     """
     try:
-        states = yield from _show_until_over(follower, poll_interval, patience, log)
+        states, result_of_run = yield from _show_until_over(follower, poll_interval, patience, log)
     except ActivitySmithError as error:
         return EndResult(error=error)
-    # A timeout of the DAG ends the run first, and then what it skipped, the task that follows it included.
-    result_of_run = _RESULTS.get((yield LookAtRun()))
     end = follower.end(states, result_of_run).after(was_never_shown=follower.was_never_shown(time.time()))
     key, give_up_at = follower.run.stream_key, time.monotonic() + patience
     if end is None:
@@ -185,7 +183,10 @@ def seconds_to_wait(result: EndResult, left: float, attempts: int, jitter: float
     return seconds if seconds < left else None
 
 
-def _show_until_over(follower: RunFollower, poll_interval: float, patience: float, log: Any) -> Steps[States]:
+def _show_until_over(
+    follower: RunFollower, poll_interval: float, patience: float, log: Any
+) -> Steps[tuple[States, Result | None]]:
+    """Show how far the run is; in the end the states of its tasks, and how it ended where Airflow ended it by then."""
     silent_since: float | None = None
     while True:
         try:
@@ -203,6 +204,9 @@ def _show_until_over(follower: RunFollower, poll_interval: float, patience: floa
         else:
             silent_since = None
             if follower.is_over(states):
-                return states
+                # A timeout of the DAG ends the run first, and then what it skipped, the task that follows it included.
+                result_of_run = _RESULTS.get((yield LookAtRun()))
+                if result_of_run is not None or not follower.goes_on_with_added_tasks(states):
+                    return states, result_of_run
             yield from show(follower, states, log)
         yield Wait(poll_interval)

@@ -6,6 +6,9 @@ on where the run is when it is started again elsewhere. When it sends is decided
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -50,6 +53,7 @@ class FollowedRun:
         started_at: When the run began, in ISO 8601.
         is_fail_fast: Whether the DAG skips what is unfinished once a task fails.
         tasks: The tasks that are steps.
+        other_tasks: Those that are none: what ends the stream, what follows the run, and what comes after that.
         options: How the end is to look, rendered; ``title``, ``tags`` and ``metadata`` count before as well.
     """
 
@@ -63,24 +67,39 @@ class FollowedRun:
     started_at: str | None
     is_fail_fast: bool
     tasks: Tasks
+    other_tasks: Tasks
     options: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON."""
-        tasks = [
-            {**asdict(task), "upstream": sorted(task.upstream), "downstream": sorted(task.downstream)}
-            for task in self.tasks.values()
-        ]
-        return {**asdict(self), "tasks": tasks, "options": dict(self.options)}
+        tasks = {name: _compressed(getattr(self, name)) for name in _TASKS}
+        return {**asdict(self), **tasks, "options": dict(self.options)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FollowedRun:
         """What :meth:`to_json` made."""
-        tasks = (
-            Task(**{**task, "upstream": frozenset(task["upstream"]), "downstream": frozenset(task["downstream"])})
-            for task in document["tasks"]
-        )
-        return cls(**{**document, "tasks": {task.task_id: task for task in tasks}})
+        return cls(**{**document, **{name: _decompressed(document[name]) for name in _TASKS}})
+
+
+_TASKS = ("tasks", "other_tasks")
+
+
+def _compressed(tasks: Tasks) -> str:
+    """Tasks as a short text: what a trigger is given has 64 KB in MySQL, which 200 tasks fill otherwise."""
+    plain = [
+        {**asdict(task), "upstream": sorted(task.upstream), "downstream": sorted(task.downstream)}
+        for task in tasks.values()
+    ]
+    return base64.b85encode(zlib.compress(json.dumps(plain).encode())).decode()
+
+
+def _decompressed(text: str) -> Tasks:
+    plain = json.loads(zlib.decompress(base64.b85decode(text)))
+    tasks = (
+        Task(**{**task, "upstream": frozenset(task["upstream"]), "downstream": frozenset(task["downstream"])})
+        for task in plain
+    )
+    return {task.task_id: task for task in tasks}
 
 
 class RunFollower:
@@ -135,6 +154,20 @@ class RunFollower:
         """
         return bool(states) and all(state in OVER for state in counted_states(self.run.tasks, states).values())
 
+    def goes_on_with_added_tasks(self, states: States) -> bool:
+        """Whether tasks are not over that the DAG's file has gained since the run is followed (Airflow 3.1 to 3.3).
+
+        Args:
+            states: The states of the run's task instances.
+        """
+        return any(states[key] not in OVER for key in self._added(states))
+
+    def _added(self, states: States) -> Tasks:
+        """Each instance of such a task, as a task of its own."""
+        known = (self.run.tasks, self.run.other_tasks)
+        keys = (key for key in states if not any(split_key(key, tasks)[0] in tasks for tasks in known))
+        return {key: Task(key, key) for key in keys}
+
     def next_request(self, states: States, now: float) -> StreamRequest | None:
         """What to send now; None for nothing. Its answer goes to :meth:`delivered` or :meth:`refused`.
 
@@ -170,7 +203,7 @@ class RunFollower:
             states: The states of the run's task instances.
             marked: How the run ended where Airflow ended it before its tasks were over.
         """
-        tasks, is_fail_fast = self.run.tasks, self.run.is_fail_fast
+        tasks, is_fail_fast = {**self.run.tasks, **self._added(states)}, self.run.is_fail_fast
         counted = counted_states(tasks, states)
         result: Result = marked or ("failed" if has_failed(tasks, counted, is_fail_fast=is_fail_fast) else "succeeded")
         if marked == "failed" and has_timed_out(tasks, counted, is_fail_fast=is_fail_fast):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from activitysmith_integrations.core.models.requests import EndStreamMembers, StreamMembers
 
 _EXTRAS = ("timeout", "max_retries")
+_UNREADABLE = (
+    "is set, but Airflow cannot read it; write "
+    """'{"conn_type": "activitysmith", "password": "ask_..."}' or activitysmith://:ask_...@"""
+)
 _PORT = re.compile(r":\d*$")
 
 
@@ -160,7 +165,7 @@ def _find_connection(conn_id: str) -> Connection:
 
     Raises:
         AirflowNotFoundException: There is none.
-        ConfigurationError: It is no id.
+        ConfigurationError: It is no id, or its environment variable cannot be read.
     """
     from activitysmith_integrations.airflow.templates import check_conn_id
 
@@ -169,9 +174,12 @@ def _find_connection(conn_id: str) -> Connection:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         found: Connection | None = _find_in_database(conn_id)
-        if found is None:
-            raise error from None
-        return found
+        if found is not None:
+            return found
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+        if variable in os.environ:  # Airflow says why at debug level only (3.3)
+            raise core.ConfigurationError((variable, _UNREADABLE)) from None
+        raise error from None
 
 
 def _find_in_database(conn_id: str) -> Any:

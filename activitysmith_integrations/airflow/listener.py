@@ -114,10 +114,10 @@ def end_in_background(dag_run: Any, result: Result) -> threading.Thread | None:
         The thread; None where the run shows nothing that could be ended.
     """
     from activitysmith_integrations.airflow.compat import conf
-    from activitysmith_integrations.airflow.policy import FAILURES_TAG, TAG
+    from activitysmith_integrations.airflow.policy import FAILURES_TAG, TAG, shown_tags
 
     dag = getattr(dag_run, "dag", None) or getattr(dag_run, "dag_model", None)
-    tags = {str(getattr(tag, "name", tag)).lower() for tag in getattr(dag, "tags", None) or ()}
+    tags = shown_tags(str(getattr(tag, "name", tag)) for tag in getattr(dag, "tags", None) or ())
     is_shown = TAG in tags or (FAILURES_TAG in tags and result == "failed")
     options = ("end_tagged_dags", "end_marked_runs")
     if not is_shown or not all(conf.getboolean("activitysmith", option, fallback=True) for option in options):

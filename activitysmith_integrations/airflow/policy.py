@@ -16,6 +16,8 @@ with needs_airflow():
     from airflow.policies import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from activitysmith_integrations.airflow.follow_operator import ActivitySmithFollowRunOperator
     from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
     from activitysmith_integrations.airflow.reporter import ProgressReporter
@@ -65,7 +67,7 @@ def dag_policy(dag: Any) -> None:
 def task_policy(task: Any) -> None:
     """Give a task of a tagged DAG its callbacks back where another task policy has set its own in their place.
 
-    A DAG with an operator that follows the run gets a callback that ends its stream after the DAG's timeout.
+    A DAG with an operator that follows the run gets a callback that ends its stream where the operator cannot.
 
     Args:
         task: A task of a DAG that was just parsed.
@@ -87,7 +89,16 @@ def task_policy(task: Any) -> None:
 
 
 def _tags_of(dag: Any) -> set[str]:
-    return {tag.lower() for tag in dag.tags or ()} & {TAG, FAILURES_TAG}
+    return shown_tags(dag.tags or ())
+
+
+def shown_tags(tags: Iterable[str]) -> set[str]:
+    """Which of a DAG's tags are ours, however they are written.
+
+    Args:
+        tags: All tags of the DAG.
+    """
+    return {"".join(tag.lower().split()) for tag in tags} & {TAG, FAILURES_TAG}
 
 
 def _warn_of_misspelt_tags(dag: Any) -> None:
@@ -155,8 +166,8 @@ def _show(dag: Any, *, only_failures: bool) -> None:
     if _hangs_in_callbacks(dag):
         log.warning(
             "DAG %s is tagged, but its runs are not shown: a task of it has an asset alias or a reference to an asset "
-            "among its inlets, and Airflow hangs in the callbacks of such a DAG. ActivitySmithFollowRunOperator shows "
-            "it.",
+            "among its inlets, as an @asset function with a parameter has, and Airflow hangs in the callbacks of such "
+            "a DAG. Where a task can be added, ActivitySmithFollowRunOperator shows its runs.",
             dag.dag_id,
         )
         return
@@ -185,20 +196,20 @@ def _show(dag: Any, *, only_failures: bool) -> None:
 def _show_followed(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
     """Have a DAG with an operator that follows its runs show what that operator cannot, and say if it shows nothing."""
     try:
-        _end_if_timed_out(dag, task)
+        _end_if_not_followed(dag, task)
         _warn_of_late_follower(dag, task)
     except Exception:
-        log.exception("A timeout of DAG %s may not be shown.", dag.dag_id)
+        log.exception("A failure of DAG %s may not be shown.", dag.dag_id)
 
 
-def _end_if_timed_out(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
-    """Give a DAG that is followed a callback for the runs that it ends itself."""
+def _end_if_not_followed(dag: Any, task: ActivitySmithFollowRunOperator) -> None:
+    """Give a DAG that is followed a callback for the runs whose stream the operator cannot end."""
     from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
-    from activitysmith_integrations.airflow.timeouts import EndTimedOutRun
+    from activitysmith_integrations.airflow.unfollowed_runs import EndUnfollowedRun
 
     found = callbacks_of(dag, "failure")
-    if not any(isinstance(one, EndTimedOutRun) for one in found) and not _hangs_in_callbacks(dag):
-        dag.on_failure_callback = [*found, EndTimedOutRun.of(task)]
+    if not any(isinstance(one, EndUnfollowedRun) for one in found) and not _hangs_in_callbacks(dag):
+        dag.on_failure_callback = [*found, EndUnfollowedRun.of(task)]
         dag.has_on_failure_callback = True
 
 

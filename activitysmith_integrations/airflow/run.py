@@ -107,6 +107,11 @@ class Run:
         return counted_tasks(plain_tasks(self.dag), self.written_key)
 
     @property
+    def other_tasks(self) -> Tasks:
+        """The tasks that are no steps."""
+        return {task_id: task for task_id, task in plain_tasks(self.dag).items() if task_id not in self.tasks}
+
+    @property
     def is_ended_by_task(self) -> bool:
         """Whether the DAG has a task that ends the stream."""
         return bool(self._ending_tasks)

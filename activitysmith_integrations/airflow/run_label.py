@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 # What Airflow calls the runs that it makes, such as scheduled__2026-11-27T00:00:00+00:00: a member of DagRunType, a
-# moment, and for some eight random characters (Airflow 3.1 to 3.3).
+# moment, for some the key of a partition, and for some eight random characters (Airflow 3.1 to 3.3).
+_MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?"
 _MADE_BY_AIRFLOW = re.compile(
-    r"(scheduled|manual|backfill|asset_triggered|asset_materialization|operator_triggered)__"
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?)(?:__?[A-Za-z0-9]{8})?"
+    rf"(scheduled|manual|backfill|asset_triggered|asset_materialization|operator_triggered)__({_MOMENT})"
+    rf"(?:__(.+)(?=__))?(?:__?[A-Za-z0-9]{{8}})?"
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -34,7 +35,7 @@ def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
     made = _MADE_BY_AIRFLOW.fullmatch(run_id or "")
     if made is None:
         return run_id or None
-    kind, text = made.groups()
+    kind, text, partition = made.groups()
     try:
         moment = datetime.fromisoformat(text)
         moment = moment.astimezone(timezone) if timezone is not None and moment.tzinfo is not None else moment
@@ -43,4 +44,5 @@ def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
     seconds = "" if kind in ("scheduled", "backfill") else f":{moment.second:02}.{moment.microsecond // 1000:03}"
     # strftime would name the month in the language of the process.
     zone = " UTC" if timezone is None and moment.utcoffset() == timedelta(0) else ""
-    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}{zone}"
+    part = f" {partition}" if partition and not re.match(r"\d{4}-\d\d-\d\d", partition) else ""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}{zone}{part}"

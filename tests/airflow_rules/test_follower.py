@@ -29,6 +29,7 @@ def followed(tasks: Tasks | None = None, **more: Any) -> FollowedRun:
         "started_at": "2026-11-27T03:00:00+00:00",
         "is_fail_fast": False,
         "tasks": dag("a >> b >> c") if tasks is None else tasks,
+        "other_tasks": dag("follow", "end", end=MAPPED),
         "options": {},
     }
     return FollowedRun(**{**known, **more})
@@ -123,6 +124,39 @@ def test_many_tasks_cost_no_more_than_ios_has_room_for() -> None:
 )
 def test_a_run_is_over_once_all_its_other_tasks_are(states: dict[str, str], is_over: bool) -> None:
     assert RunFollower(followed()).is_over(states) is is_over
+
+
+DONE = {"a": "success", "b": "success", "c": "success", "follow": "running", "end_0": "none"}
+
+
+@pytest.mark.parametrize(("added", "result"), [("success", "succeeded"), ("failed", "failed")])
+def test_a_task_that_the_dags_file_gains_meanwhile_is_waited_for_and_counts(added: str, result: str) -> None:
+    follower = RunFollower(followed())
+    steps = follow_steps.follow(follower, 5.0, 600.0, logging.getLogger("test"))
+    next(steps)
+    assert steps.send({**DONE, "d": "running"}) == follow_steps.LookAtRun()
+    start = steps.send(None)
+    assert isinstance(start, follow_steps.Send)
+    assert steps.send(answer("started")) == follow_steps.Wait(5.0)
+    assert steps.send(None) == follow_steps.LookAtTasks()
+    assert steps.send({**DONE, "d": added}) == follow_steps.LookAtRun()
+    end = steps.send(None)
+    assert isinstance(end, follow_steps.SendEnd)
+    assert end.end.result == result
+
+
+def test_a_task_that_the_dags_file_gains_keeps_no_stream_of_a_run_that_is_over() -> None:
+    steps = follow_steps.follow(RunFollower(followed()), 5.0, 600.0, logging.getLogger("test"))
+    next(steps)
+    assert steps.send({**DONE, "d": "none"}) == follow_steps.LookAtRun()
+    assert isinstance(steps.send("success"), follow_steps.SendEnd)
+
+
+def test_what_a_trigger_is_given_of_a_thousand_tasks_fits_into_a_column_of_mysql() -> None:
+    names = [f"transform.load_table_orders_{number}" for number in range(1000)]
+    run = followed(dag(" >> ".join(names)))
+    assert len(json.dumps(run.to_json())) < 2**16
+    assert FollowedRun.from_json(run.to_json()) == run
 
 
 @pytest.mark.parametrize(

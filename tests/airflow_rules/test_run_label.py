@@ -22,6 +22,9 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("asset_materialization__2026-11-27T16:29:04+00:00_aB3dE5xy", "27 Nov 17:29:04.000"),
         ("operator_triggered__2026-11-27T16:29:04+00:00_aB3dE5xy", "27 Nov 17:29:04.000"),
         ("scheduled__2026-11-27T03:00:00+00:00__aB3dE5xy", "27 Nov 04:00"),
+        ("manual__2026-11-27T00:00:00+00:00__eu__aB3dE5xy", "27 Nov 01:00:00.000 eu"),
+        ("scheduled__2026-11-27T00:00:00+00:00__us-east__aB3dE5xy", "27 Nov 01:00 us-east"),
+        ("scheduled__2026-11-27T00:00:00+00:00__2026-11-27T00:00:00__aB3dE5xy", "27 Nov 01:00"),
         ("orders-2026-11-27", "orders-2026-11-27"),
         ("", None),
         (None, None),
@@ -42,7 +45,6 @@ def test_without_a_time_zone_it_is_the_runs_own_and_says_so() -> None:
     [
         "orders__2026-11-27T00:00:00+00:00",
         "manual__2026-11-27T00:00:00+00:00_customers",
-        "manual__2026-11-27T00:00:00+00:00__eu__aB3dE5xy",
         "scheduled__2026-11-27T00:00:00+00:00-2",
     ],
 )

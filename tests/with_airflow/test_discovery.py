@@ -416,6 +416,13 @@ def test_a_deadlines_notifier_that_cannot_be_made_is_refused_when_the_dag_is_par
             policy.dag_policy(_with_deadline(**{name: wrong}))
 
 
+@pytest.mark.parametrize("tag", ["activitysmith ", "ActivitySmith", " activitysmith: failures"])
+def test_the_tag_may_be_written_with_blanks_and_capitals(tag: str) -> None:
+    dag = _dag_of_two(tags=[tag])
+    policy.dag_policy(dag)
+    assert callbacks_of(dag, "failure")
+
+
 def test_an_operator_that_follows_a_run_only_once_all_is_over_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with DAG("nightly", schedule=None):
         extract, load = BaseOperator(task_id="extract"), BaseOperator(task_id="load")

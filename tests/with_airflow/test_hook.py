@@ -2,6 +2,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -121,6 +122,24 @@ def test_a_wrong_field_is_named_with_its_connection_and_without_the_key(fields: 
     assert "connection 'ours'" in str(refused.value)
     assert said in str(refused.value)
     assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f'{{"conn_type": "activitysmith", "api_key": "{KEY}"}}',
+        f"{{'conn_type': 'activitysmith', 'password': '{KEY}'}}",
+        f"activitysmith://:{KEY}",
+        f'{{"conn_type": "activitysmith", "password": "{KEY}", "port": "https"}}',
+    ],
+)
+def test_a_variable_that_airflow_cannot_read_is_named_without_the_key(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OURS", value)
+    with pytest.raises(ConfigurationError, match="AIRFLOW_CONN_OURS: is set, but Airflow cannot read it") as refused:
+        ActivitySmithHook("ours").get_conn()
+    assert KEY not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_connection_test_touches_no_stream_and_accepts_a_good_key(sandbox: Sandbox) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, TaskGroup, chain
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
 from support.sandbox import Sandbox
@@ -267,6 +267,31 @@ def test_a_followed_run_that_times_out_before_a_trigger_runs_is_shown(
     assert "was ended by the task that follows the run" in logged()
 
 
+@pytest.mark.parametrize("key", [None, "nightly"])
+@pytest.mark.parametrize("tags", [[], ["activitysmith"]])
+def test_a_followed_run_whose_setup_fails_so_that_nothing_follows_it_is_shown(
+    tags: list[str], key: str | None, sandbox: Sandbox
+) -> None:
+    with DAG("nightly", schedule=None, tags=tags) as dag:
+        create = BaseOperator(task_id="create").as_setup()
+        with TaskGroup("work", prefix_group_id=False) as group:
+            BaseOperator(task_id="load")
+            follow = ActivitySmithFollowRunOperator(task_id="follow", stream_key=key)
+        create >> group
+    assert follow.upstream_task_ids == {"create"}
+    for task in dag.tasks:
+        policy.task_policy(task)
+    policy.dag_policy(dag)
+    stream = key or STREAM
+    sandbox.start(stream)
+    sandbox.end(stream)  # by an earlier run
+    run = Run(dag)
+    run.states |= {"create": "failed", "load": "upstream_failed", "follow": "upstream_failed"}
+    end(run, "task_failure")
+    assert sandbox.ends(stream)[-1]["content_state"]["message"].startswith("create failed")
+    assert banners(sandbox, stream) == 1
+
+
 def test_a_followed_run_that_fails_otherwise_is_left_to_the_task_that_follows_it(sandbox: Sandbox) -> None:
     with DAG("nightly", schedule=None) as dag:
         BaseOperator(task_id="load")
@@ -321,10 +346,10 @@ def ended_by_operator(before_end: str = "success", **options: Any) -> Run:
     return run
 
 
-def banners(sandbox: Sandbox) -> int:
+def banners(sandbox: Sandbox, stream: str = STREAM) -> int:
     """How often the phone sounded: what arrives for a stream that has ended does not."""
     count, is_live = 0, False
-    for one in sandbox.story(STREAM):
+    for one in sandbox.story(stream):
         if one["status"] == 200:
             is_live = is_live or one["method"] == "PUT"
             count += is_live and "alert" in one["body"]

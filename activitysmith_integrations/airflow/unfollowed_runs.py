@@ -1,0 +1,61 @@
+"""The end of a followed run that the task which follows it cannot end.
+
+Airflow drops that task, and its trigger, when the DAG times out. The trigger then ends the stream if it runs by then.
+If it does not, since triggerers are busy or down, or the task still waits for its worker, nobody but a callback is
+left. Nor does the task run after a setup that failed, where it is in that setup's scope (Airflow 3.1 to 3.3).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from activitysmith_integrations.airflow.callbacks import say
+from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+
+if TYPE_CHECKING:
+    from activitysmith_integrations.airflow.follow_operator import ActivitySmithFollowRunOperator
+    from activitysmith_integrations.airflow.notifications import Ending
+    from activitysmith_integrations.airflow.run import Run
+    from activitysmith_integrations.core.runs.ending import EndResult
+
+# The states of a task that has not ended the stream, and will not.
+_DID_NOT_END = frozenset({"failed", "skipped", "upstream_failed"})
+
+
+class EndUnfollowedRun(ActivitySmithEndStreamNotifier):
+    """Ends the stream of a run that failed or timed out, if the task that follows it did not.
+
+    Attributes:
+        follower: The id of that task.
+    """
+
+    ends_stream = False  # the operator does
+    follower: str
+
+    @classmethod
+    def of(cls, task: ActivitySmithFollowRunOperator) -> EndUnfollowedRun:
+        """The callback for the DAG of an operator, with the same stream, connection and options.
+
+        Args:
+            task: The operator.
+        """
+        options: Any = {name: getattr(task, name) for name in task.option_names}
+        made = cls(task.stream_key, activitysmith_conn_id=task.activitysmith_conn_id, **options)
+        made.follower = task.task_id
+        return made
+
+    def _reason_to_send_nothing(self, run: Run) -> str | None:
+        if run.result == "timed_out" or run.posted_states.get(self.follower) in _DID_NOT_END:
+            return None
+        return "The task that follows the run ends its Live Activity stream."
+
+    def _is_news(self, run: Run) -> bool:
+        return run.result != "timed_out"  # of a timeout the trigger may have been quicker
+
+    def _say_result(self, ending: Ending, result: EndResult) -> None:
+        if result.start is None and result.answer is not None and result.answer.was_inactive:
+            key = ending.target.stream_key
+            say(self, (logging.INFO, f"Live Activity stream {key!r} was ended by the task that follows the run."))
+        else:
+            super()._say_result(ending, result)
