@@ -103,7 +103,7 @@ def _decompressed(text: str) -> Tasks:
 
 
 class RunFollower:
-    """Decides what to send. The sender reports each answer through :meth:`delivered` or :meth:`refused`.
+    """Decides what to send. The sender reports each answer through :meth:`delivered` or :meth:`failed`.
 
     Args:
         run: The run.
@@ -163,13 +163,13 @@ class RunFollower:
         return any(states[key] not in OVER for key in self._added(states))
 
     def _added(self, states: States) -> Tasks:
-        """Each instance of such a task, as a task of its own."""
+        """Each instance of such a task, as a task of its own that decides about the run: more is not known of it."""
         known = (self.run.tasks, self.run.other_tasks)
         keys = (key for key in states if not any(split_key(key, tasks)[0] in tasks for tasks in known))
         return {key: Task(key, key) for key in keys}
 
     def next_request(self, states: States, now: float) -> StreamRequest | None:
-        """What to send now; None for nothing. Its answer goes to :meth:`delivered` or :meth:`refused`.
+        """What to send now; None for nothing. Its answer goes to :meth:`delivered` or :meth:`failed`.
 
         Args:
             states: The states of the run's task instances.

@@ -44,5 +44,5 @@ def run_label(run_id: str | None, timezone: tzinfo | None) -> str | None:
     seconds = "" if kind in ("scheduled", "backfill") else f":{moment.second:02}.{moment.microsecond // 1000:03}"
     # strftime would name the month in the language of the process.
     zone = " UTC" if timezone is None and moment.utcoffset() == timedelta(0) else ""
-    part = f" {partition}" if partition and not re.match(r"\d{4}-\d\d-\d\d", partition) else ""
+    part = f" {partition}" if partition and not text.startswith(partition) else ""
     return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}{seconds}{zone}{part}"

@@ -46,15 +46,18 @@ class EndUnfollowedRun(ActivitySmithEndStreamNotifier):
         return made
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
-        if run.result == "timed_out" or run.posted_states.get(self.follower) in _DID_NOT_END:
+        states = run.posted_states
+        if not run.is_in_process and (not states or states.get(self.follower) in _DID_NOT_END):
             return None
         return "The task that follows the run ends its Live Activity stream."
 
     def _is_news(self, run: Run) -> bool:
-        return run.result != "timed_out"  # of a timeout the trigger may have been quicker
+        # Of a timeout the trigger may have been quicker, and without states nobody knows.
+        return run.result != "timed_out" and bool(run.posted_states)
 
     def _say_result(self, ending: Ending, result: EndResult) -> None:
-        if result.start is None and result.answer is not None and result.answer.was_inactive:
+        is_timeout = ending.end.result == "timed_out"
+        if is_timeout and result.answer is not None and result.answer.was_inactive:
             key = ending.target.stream_key
             say(self, (logging.INFO, f"Live Activity stream {key!r} was ended by the task that follows the run."))
         else:

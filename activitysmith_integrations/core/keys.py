@@ -23,6 +23,11 @@ def looks_like_api_key(text: str) -> bool:
     return _API_KEY.fullmatch(text) is not None
 
 
+def _is_word_like_api_key(text: str) -> bool:
+    """Whether a name is no API key although it begins like one: keys have digits."""
+    return looks_like_api_key(text) and not any(letter.isdigit() for letter in text)
+
+
 def plain_string(text: str) -> str:
     """The characters of a string. One of a subclass, such as an enum's member, may format as something else."""
     return str.__str__(text)
@@ -79,7 +84,7 @@ def stream_key(*parts: str) -> str:
             rule = f"name {position} is {quoted(part)}; it must be a string that is not blank"
             raise InvalidRequestError(("stream_key", rule))
     names = [plain_string(part) for part in parts]
-    if len(names) == 1 and is_legal(names[0]) and not looks_like_api_key(names[0]):
+    if len(names) == 1 and is_legal(names[0]) and not _is_word_like_api_key(names[0]):
         return names[0]
     digest = hashlib.sha256(json.dumps(names).encode(), usedforsecurity=False).hexdigest()[:_DIGEST_LENGTH]
     readable = _INVALID_RUN.sub("-", "-".join(names)).strip("-")

@@ -16,8 +16,9 @@ _LONGEST = 100 * _YEAR  # what the system's clocks and waits can count
 class RetryPolicy:
     """How long one call may go on, and how it repeats itself.
 
-    Repeated are failed connections, timeouts and the statuses 429, 500, 502, 503 and 504, but not a start that finds
-    no place. Ending a stream twice and sending the same state twice both have no second effect (API contract).
+    Repeated are failed connections, timeouts and the statuses 429, 500, 502, 503 and 504; a start that finds no place
+    only with ``waits_for_place``. Ending a stream twice and sending the same state twice both have no second effect
+    (API contract).
 
     Args:
         max_retries: How many times to repeat after the first attempt; 0 for never, None for as often as

@@ -30,8 +30,8 @@ _MIN_KEY_LENGTH = 8
 # Documented answers have three.
 _MAX_LEVELS = 32
 _MAX_QUOTED = 60
-# What OpenSSL calls a certificate that nobody known has signed.
-_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+# What OpenSSL says of a certificate that nobody known has signed.
+_UNTRUSTED = ("self-signed certificate", "unable to get local issuer certificate")
 _TRUST_ADVICE = "If your network signs certificates itself, name the file of its own in SSL_CERT_FILE."
 _ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "compress", "deflate", "br", "zstd"})
 
@@ -278,5 +278,5 @@ def connection_error(
     where = endpoint.base_url if through is None else f"{endpoint.base_url} through {through}"
     if is_timeout:
         return APITimeoutError(f"No answer from {where} in time ({reason})."), cause
-    advice = f" {_TRUST_ADVICE}" if _UNTRUSTED in reason else ""
+    advice = f" {_TRUST_ADVICE}" if any(words in reason for words in _UNTRUSTED) else ""
     return APIConnectionError(f"No answer from {where}: {reason}.{advice}"), cause

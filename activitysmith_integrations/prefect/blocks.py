@@ -215,8 +215,10 @@ class ActivitySmithNotification(NotificationBlock):
 
 
 def _check_fields(block: Block) -> None:
-    """Refuse fields that a block does not have: Prefect takes whatever is given."""
-    check_names(block.model_extra or {}, type(block).model_fields)
+    """Refuse fields that a block does not have: Prefect takes whatever is given, and adds some of its own."""
+    given = {name: value for name, value in (block.model_extra or {}).items() if not name.startswith("_")}
+    given.pop("block_type_slug", None)
+    check_names(given, type(block).model_fields)
 
 
 def from_environment() -> ActivitySmithCredentials:

@@ -127,4 +127,5 @@ def _name_of(name: str, task_key: str, dynamic_key: str) -> str:
     _, is_deployment, deployment = task_key.partition(_RUN_DEPLOYMENT)
     if is_deployment:
         return deployment
-    return name.removesuffix(f"-{dynamic_key}").removesuffix(f"-{dynamic_key[:3]}")
+    added = (f"-{dynamic_key}", f"-{dynamic_key[:3]}")
+    return next((name.removesuffix(end) for end in added if name.endswith(end)), name)

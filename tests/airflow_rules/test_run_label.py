@@ -24,6 +24,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("scheduled__2026-11-27T03:00:00+00:00__aB3dE5xy", "27 Nov 04:00"),
         ("manual__2026-11-27T00:00:00+00:00__eu__aB3dE5xy", "27 Nov 01:00:00.000 eu"),
         ("scheduled__2026-11-27T00:00:00+00:00__us-east__aB3dE5xy", "27 Nov 01:00 us-east"),
+        ("scheduled__2026-11-27T00:00:00+00:00__2026-11-27|eu__aB3dE5xy", "27 Nov 01:00 2026-11-27|eu"),
         ("scheduled__2026-11-27T00:00:00+00:00__2026-11-27T00:00:00__aB3dE5xy", "27 Nov 01:00"),
         ("orders-2026-11-27", "orders-2026-11-27"),
         ("", None),

@@ -74,7 +74,9 @@ def test_a_blank_or_missing_name_is_refused(names: Any) -> None:
         stream_key(*names)
 
 
-@pytest.mark.parametrize("end", [lambda key: LiveActivity(key), lambda key: ActivitySmithClient(KEY).end_stream(key)])
+@pytest.mark.parametrize(
+    "end", [lambda key: LiveActivity(stream_key(key)), lambda key: ActivitySmithClient(KEY).end_stream(key)]
+)
 def test_an_api_key_is_no_stream_key_and_is_not_quoted(end: Callable[[str], object]) -> None:
     with pytest.raises(InvalidRequestError, match="looks like an API key") as caught:
         end(KEY)

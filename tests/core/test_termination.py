@@ -187,6 +187,17 @@ def test_a_block_without_async_in_a_coroutine_ends_without_a_traceback() -> None
     assert terminate(SYNC_IN_ASYNC, errors=subprocess.STDOUT) == (128 + signal.SIGTERM, "", {"term": "cancelled"})
 
 
+def test_a_signal_while_a_cancelled_block_is_left_ends_the_process_all_the_same() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            signal.raise_signal(signal.SIGTERM)
+        return httpx.Response(200, json=ENDED if request.method == "DELETE" else STARTED)
+
+    client = ActivitySmithClient(KEY, http_client=httpx.Client(transport=httpx.MockTransport(answer)))
+    with client, pytest.raises(TerminatedError), LiveActivity("term", client=client):
+        raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("together", ["gather", "group"])
 def test_all_async_blocks_of_a_process_that_is_ended_end_their_streams(together: str, number: signal.Signals) -> None:

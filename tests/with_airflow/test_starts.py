@@ -292,16 +292,29 @@ def test_a_followed_run_whose_setup_fails_so_that_nothing_follows_it_is_shown(
     assert banners(sandbox, stream) == 1
 
 
-def test_a_followed_run_that_fails_otherwise_is_left_to_the_task_that_follows_it(sandbox: Sandbox) -> None:
+def followed() -> Run:
     with DAG("nightly", schedule=None) as dag:
         BaseOperator(task_id="load")
         ActivitySmithFollowRunOperator(task_id="follow")
     for task in dag.tasks:
         policy.task_policy(task)
-    run = Run(dag)
-    run.states |= {"load": "failed", "follow": "running"}
+    return Run(dag)
+
+
+@pytest.mark.parametrize("state", ["running", "deferred", "success"])
+def test_a_followed_run_that_fails_otherwise_is_left_to_the_task_that_follows_it(state: str, sandbox: Sandbox) -> None:
+    run = followed()
+    run.states |= {"load": "failed", "follow": state}
     end(run, "task_failure")
     assert sandbox.requests() == []
+
+
+def test_a_followed_run_of_which_airflow_does_not_tell_is_ended_if_nothing_has_ended_it(sandbox: Sandbox) -> None:
+    run = followed()
+    run.states.clear()
+    for _ in range(2):
+        end(run, "task_failure")
+    assert banners(sandbox) == 1
 
 
 def test_an_unseen_failure_is_left_alone_where_its_user_wants_that(sandbox: Sandbox) -> None:

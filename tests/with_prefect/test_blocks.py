@@ -200,6 +200,14 @@ def test_a_key_given_in_the_place_of_a_blocks_name_is_refused_where_it_is_writte
     assert sandbox.requests() == []
 
 
+def test_a_block_survives_its_way_through_what_prefect_writes_of_it(sandbox: Sandbox) -> None:
+    credentials = account(sandbox)
+    for block in (credentials, ActivitySmithNotification(credentials=credentials, stream_key="nightly")):
+        written = block.model_dump(context={"include_secrets": True})
+        assert "block_type_slug" in written
+        assert type(block).model_validate(written).model_dump(context={"include_secrets": True}) == written
+
+
 def test_any_block_is_found_without_importing_the_package(sandbox: Sandbox, server: None) -> None:
     account(sandbox).save("found", overwrite=True)
     look_up = (

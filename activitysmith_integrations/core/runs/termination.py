@@ -97,6 +97,8 @@ class Termination(_Termination):
         Raises:
             TerminatedError: A signal came meanwhile, or before, and the block's body went on.
         """
+        # In a coroutine: the signal has left the event loop, which now cancels what is still open there.
+        is_raised = self.requested is not None and isinstance(error, asyncio.CancelledError)
         self.is_leaving = True
         try:
             yield
@@ -105,8 +107,7 @@ class Termination(_Termination):
                 self._open.remove(self)
             if not self._open:
                 _put_back()
-        # In a coroutine the signal has left the event loop already, which cancels what is still open there.
-        if not isinstance(error, asyncio.CancelledError):
+        if not is_raised:
             self._raise_if_requested(error)
 
     @classmethod
