@@ -50,8 +50,8 @@ class Run:
 
     @property
     def is_beginning(self) -> bool:
-        """Whether the callback is one of a task instance that begins, which a sensor's look again is not."""
-        return self.is_of_task and self.ti_state == "running" and not self.looks_again
+        """Whether the callback is one of a task instance that begins."""
+        return self.is_of_task and self.ti_state == "running" and not self.is_resuming
 
     @property
     def is_temporary(self) -> bool:
@@ -79,9 +79,18 @@ class Run:
         return self.is_of_task and self.ti_state is not None
 
     @property
-    def looks_again(self) -> bool:
-        """Whether the callback is one of a sensor that was rescheduled and looks again."""
-        return self.ti_state == "running" and bool(self.context.get("task_reschedule_count"))
+    def is_resuming(self) -> bool:
+        """Whether a task instance goes on that began before: a sensor looks again, or a deferred task resumes."""
+        return self.ti_state == "running" and (
+            bool(self.context.get("task_reschedule_count")) or self._is_resuming_deferred
+        )
+
+    @property
+    def _is_resuming_deferred(self) -> bool:
+        # The public context does not tell (Airflow 3.1 to 3.3).
+        answer_to_begin = getattr(self.ti, "_ti_context_from_server", None)
+        begins_deferred = getattr(self.context.get("task"), "start_from_trigger", False)
+        return getattr(answer_to_begin, "next_method", None) is not None and not begins_deferred
 
     @property
     def stream_key(self) -> str:

@@ -147,8 +147,8 @@ class ActivitySmithStreamNotifier(Callback):
             return TASKS_TEST_SHOWS_NOTHING
         if run.is_of_dag:
             return "The run is over, so its Live Activity stream shows no more states."
-        if run.looks_again:
-            return "The sensor looks again, so the Live Activity stream shows what it showed."
+        if run.is_resuming:
+            return "The task goes on that began before, so the Live Activity stream shows what it showed."
         ends_with_run = self.stream_key is None or run.is_ended_by_task or self._is_ended_by_dag(run)
         if ends_with_run and run.is_of_task and run.result is not None and run.states and not run.goes_on:
             # A start after the end would be ended by nobody.

@@ -14,6 +14,8 @@ from activitysmith_integrations.core import stream_key
 
 CONNECTION = "activitysmith_default"
 STREAM = stream_key("nightly", "r1")
+# What a task instance has that was deferred and resumes.
+RESUMES: dict[str, Any] = {"_ti_context_from_server": SimpleNamespace(next_method="resume")}
 
 
 class Supervisor:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.api.datamodels._generated import TIRunContext
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -34,6 +35,11 @@ def test_the_comms_of_a_run_in_one_process_are_called_what_we_look_for(monkeypat
 def test_the_error_of_a_task_that_takes_too_long_is_called_what_we_look_for() -> None:
     assert AirflowTaskTimeout.__name__ == "AirflowTaskTimeout"
     assert run(exception=AirflowTaskTimeout("too long")).result == "timed_out"
+
+
+def test_what_a_task_instance_knows_of_its_resume_is_called_what_we_look_for() -> None:
+    assert "_ti_context_from_server" in RuntimeTaskInstance.__private_attributes__
+    assert "next_method" in TIRunContext.model_fields
 
 
 @pytest.mark.parametrize(

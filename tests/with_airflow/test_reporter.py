@@ -16,7 +16,7 @@ from airflow.sdk import DAG, BaseHook, chain, task, task_group
 from airflow.sdk.bases.operator import BaseOperator
 from support.processes import eventually
 from support.sandbox import Sandbox
-from with_airflow.runs import CONNECTION, STREAM, Run, operations
+from with_airflow.runs import CONNECTION, RESUMES, STREAM, Run, operations
 
 from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
@@ -301,6 +301,20 @@ def test_a_sensor_that_looks_again_starts_nothing_again(sandbox: Sandbox) -> Non
     run.states["wait"] = "running"
     run.notifier({**run.context("wait", -1, "running"), "task_reschedule_count": 2})
     assert sent(sandbox) == []
+
+
+def test_a_deferred_task_that_resumes_starts_nothing_again(sandbox: Sandbox) -> None:
+    run = Run(chained("extract", "load"))
+    run.begin("extract")
+    run.begin("extract", **RESUMES)
+    assert [request["operation"] for request in sandbox.requests("PUT")] == ["started"]
+
+
+def test_a_task_that_begins_in_the_triggerer_starts_the_stream_when_it_resumes(sandbox: Sandbox) -> None:
+    run = Run(chained("extract", "load"))
+    run.dag.get_task("extract").start_from_trigger = True
+    run.begin("extract", **RESUMES)
+    assert [request["operation"] for request in sandbox.requests("PUT")] == ["started"]
 
 
 def test_a_try_that_will_be_repeated_shows_nothing(sandbox: Sandbox) -> None:

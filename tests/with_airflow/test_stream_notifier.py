@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import DAG, chain
 from airflow.sdk.bases.operator import BaseOperator
 from support.sandbox import Sandbox
-from with_airflow.runs import Run, operations
+from with_airflow.runs import RESUMES, Run, operations
 
 from activitysmith_integrations.airflow.notifications import (
     ActivitySmithEndStreamNotifier,
@@ -65,12 +65,14 @@ def test_the_runs_own_stream_is_the_default(sandbox: Sandbox) -> None:
     assert operations(sandbox) == [("PUT", 200, "started")]
 
 
-def test_it_is_not_sent_when_a_sensor_looks_again_nor_from_the_dags_own_callbacks(
+def test_it_is_not_sent_when_a_task_goes_on_nor_from_the_dags_own_callbacks(
     sandbox: Sandbox, logged: Callable[[], str]
 ) -> None:
     run = Run(dag(), ActivitySmithStreamNotifier(content_state=OWN))
     run.notifier({**run.context("extract", -1, "running"), "task_reschedule_count": 2})
-    assert "The sensor looks again" in logged()
+    assert "The task goes on that began before" in logged()
+    run.begin("extract", **RESUMES)
+    assert "The task goes on that began before" in logged()
     run.notifier(run.ended("success"))
     assert "The run is over" in logged()
     assert sandbox.requests("PUT") == []
