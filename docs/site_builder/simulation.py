@@ -100,7 +100,7 @@ def _send(service: _Service, run: _Run, now: float) -> None:
         service.call(now, lambda moment: service.account.put(run.key, request, moment))
     except RefusedError as error:
         refused = RateLimitError(error.status, error.body, error.retry_after)
-        run.history = run.history.refused(refused, now)
+        run.history = run.history.failed(refused, now)
         return
     operation = "started" if is_start else "updated"
     answer = StreamResponse(success=True, operation=operation, stream_key=run.key, timestamp=_START)

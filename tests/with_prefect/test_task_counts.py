@@ -12,7 +12,7 @@ from prefect import flow, get_client, task
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 from support.processes import eventually
 
 from activitysmith_integrations.prefect.task_counts import (
@@ -93,7 +93,8 @@ def test_a_failed_deployment_that_a_flow_ran_is_called_by_its_name() -> None:
         runs.append(UUID(flow_run.get_id()))
         run = run_deployment("orders/hourly", timeout=0)
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run.id, Failed(), force=True)
+            for state in (Running(), Failed()):
+                client.set_flow_run_state(run.id, state, force=True)
 
     with get_client(sync_client=True) as client:
         client.create_deployment(client.create_flow(orders), "hourly")
