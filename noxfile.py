@@ -177,7 +177,11 @@ def types(session: nox.Session) -> None:
     checked: list[tuple[Path, Path, Sequence[str]]] = [
         (ROOT, Path(session.bin), ["noxfile.py"]),
         (ROOT, core, [f"{SOURCES}/core", f"{SOURCES}/sandbox", *alone]),
-        (ROOT, docs, ["tests/browser", "tests/docs", "tests/support", *sorted(in_browser)]),
+        (
+            ROOT,
+            docs,
+            ["docs/hooks.py", "docs/site_builder", "tests/browser", "tests/docs", "tests/support", *sorted(in_browser)],
+        ),
         (ROOT, airflow, [f"{SOURCES}/airflow"]),
         (ROOT, prefect, [f"{SOURCES}/prefect"]),
         (users, core, ["core_client.py"]),
