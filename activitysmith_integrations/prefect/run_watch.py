@@ -137,6 +137,7 @@ class RunWatch:
         self._attempt_began = datetime.now(UTC)
         # Task runs of earlier attempts do not count; of a first one none is left out, whatever the clocks say.
         self._since = self._attempt_began - CLOCK_DIFFERENCE
+        self._is_first_attempt = True
         self._done_before = 0
         self._changed_at = 0.0
         self._answer_seconds = 0.0
@@ -150,12 +151,12 @@ class RunWatch:
 
     def begin_again(self) -> None:
         """Count from zero: the flow is retried."""
-        self._since = datetime.now(UTC)
+        self._since, self._is_first_attempt = datetime.now(UTC), False
         self._done_before, self.counts, self.failed = 0, None, None
 
     def find_attempt(self, api: SyncPrefectClient) -> None:
         """A run that began before is retried, and counts from zero; or resumed, and goes on where it was."""
-        self._since = self._attempt_began
+        self._since, self._is_first_attempt = self._attempt_began, False
         self.started_at, over = latest_attempt(api.read_flow_run_states(self._run.id))
         if self._run.start_time and api.read_flow_run(self._run.id).run_count == self._run.run_count:
             before = count_tasks(api, self._run.id, over or self._run.start_time - CLOCK_DIFFERENCE)
@@ -164,11 +165,11 @@ class RunWatch:
     def look(self, api: SyncPrefectClient) -> bool:
         """Ask how far the run is; whether that has changed."""
         since, before, asked_at = self._since, self.counts, time.monotonic()
-        counts = count_tasks(api, self._run.id, since)
+        counts = count_tasks(api, self._run.id, since, is_first_attempt=self._is_first_attempt)
         self._answer_seconds = time.monotonic() - asked_at
         failed = self.failed
         if not failed and counts.failed > (before.failed if before else 0):
-            failed = first_failed_task(api, self._run.id, since)
+            failed = first_failed_task(api, self._run.id, since, is_first_attempt=self._is_first_attempt)
         if since is not self._since:  # the flow began again meanwhile
             return False
         self.counts, self.failed = counts, failed

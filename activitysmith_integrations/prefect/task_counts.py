@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
@@ -65,13 +66,14 @@ def impatient_client(seconds: float = REQUEST_SECONDS) -> Iterator[SyncPrefectCl
         yield client
 
 
-def count_tasks(api: SyncPrefectClient, run_id: UUID, since: datetime) -> TaskCounts:
+def count_tasks(api: SyncPrefectClient, run_id: UUID, since: datetime, *, is_first_attempt: bool = True) -> TaskCounts:
     """The task runs of a flow run by what became of them.
 
     Args:
         api: The client.
         run_id: The flow run.
         since: Leave out those that were made before this moment.
+        is_first_attempt: Whether the flow was not run before, so that none of its subflows can be run again.
     """
     end = datetime.now(UTC) + CLOCK_DIFFERENCE
     question = {
@@ -85,6 +87,8 @@ def count_tasks(api: SyncPrefectClient, run_id: UUID, since: datetime) -> TaskCo
     for state in (state for interval in intervals for state in interval["states"]):
         if state["state_name"] != _NEVER_BEGINS:
             by_type[state["state_type"]] += state["count_runs"]
+    if not is_first_attempt:
+        by_type.update(run["state_type"] for run in _subflows_run_again(api, run_id, since))
     finished = sum(by_type[kind.value] for kind in _FINISHED)
     return TaskCounts(
         finished,
@@ -94,7 +98,19 @@ def count_tasks(api: SyncPrefectClient, run_id: UUID, since: datetime) -> TaskCo
     )
 
 
-def first_failed_task(api: SyncPrefectClient, run_id: UUID, since: datetime) -> str | None:
+def _subflows_run_again(api: SyncPrefectClient, run_id: UUID, since: datetime) -> list[dict[str, Any]]:
+    """The task runs of those subflows: they are the ones of the attempt before, with another state (3.6 to 3.9)."""
+    question = {
+        "flow_runs": {"id": {"any_": [str(run_id)]}},
+        "task_runs": {"subflow_runs": {"exists_": True}, "expected_start_time": {"before_": since.isoformat()}},
+    }
+    found = api.request("POST", "/task_runs/filter", json=question).json()
+    return [run for run in found if run["state"] and datetime.fromisoformat(run["state"]["timestamp"]) > since]
+
+
+def first_failed_task(
+    api: SyncPrefectClient, run_id: UUID, since: datetime, *, is_first_attempt: bool = True
+) -> str | None:
     """The name of the failed task that began first, None where none failed.
 
     One that crashed is not named: so do all tasks of a run that somebody cancels.
@@ -103,6 +119,7 @@ def first_failed_task(api: SyncPrefectClient, run_id: UUID, since: datetime) -> 
         api: The client.
         run_id: The flow run.
         since: Leave out those that started before this moment.
+        is_first_attempt: Whether the flow was not run before, so that none of its subflows can be run again.
     """
     question = {
         "flow_runs": {"id": {"any_": [str(run_id)]}},
@@ -113,9 +130,11 @@ def first_failed_task(api: SyncPrefectClient, run_id: UUID, since: datetime) -> 
         "sort": TaskRunSort.EXPECTED_START_TIME_ASC.value,
         "limit": 1,
     }
-    for run in api.request("POST", "/task_runs/filter", json=question).json():
-        return _name_of(run["name"], run["task_key"], run["dynamic_key"])
-    return None
+    found = api.request("POST", "/task_runs/filter", json=question).json()
+    if not found and not is_first_attempt:
+        again = _subflows_run_again(api, run_id, since)
+        found = [run for run in again if run["state_type"] == StateType.FAILED.value]
+    return next((_name_of(run["name"], run["task_key"], run["dynamic_key"]) for run in found), None)
 
 
 def _name_of(name: str, task_key: str, dynamic_key: str) -> str:

@@ -378,6 +378,24 @@ def test_a_subflow_is_one_task_run_of_its_parent_and_counts_its_own_in_its_own_s
     states(sandbox, "child")
 
 
+def test_a_subflow_that_runs_again_since_its_parent_is_retried_moves_the_bar_again(sandbox: Sandbox) -> None:
+    attempts: list[int] = []
+
+    @flow
+    def silent() -> None:
+        if len(attempts) == 1:
+            raise RuntimeError("not yet")
+
+    @flow(name="nightly", retries=1, **live_activity_hooks("nightly", total=9))
+    def nightly() -> None:
+        attempts.append(1)
+        silent()
+        shows(sandbox, current_step=1)
+
+    nightly()
+    assert sandbox.ends("nightly")[0]["metadata"]["result"] == "succeeded"
+
+
 def test_runs_at_once_in_one_process_are_counted_apart(sandbox: Sandbox) -> None:
     both = threading.Barrier(2)
 

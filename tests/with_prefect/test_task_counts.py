@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -49,13 +50,14 @@ def test_finished_failed_crashed_cancelled_and_running_tasks_are_counted_for_wha
     assert wanted.done == 1
 
 
-def failed_task_of(run_id: UUID) -> str:
+def failed_task_of(run_id: UUID, **more: Any) -> str:
     """What the API says that the failed task of a run is called, which it learns a moment later."""
     found: list[str] = []
+    known = {"since": datetime.now(UTC) - timedelta(minutes=1), **more}
 
     def is_known() -> bool:
         with impatient_client() as api:
-            found.append(first_failed_task(api, run_id, datetime.now(UTC) - timedelta(minutes=1)) or "")
+            found.append(first_failed_task(api, run_id, **known) or "")
         return bool(found[-1])
 
     eventually(is_known, "the failed task", 30)
@@ -100,3 +102,25 @@ def test_a_failed_deployment_that_a_flow_ran_is_called_by_its_name() -> None:
         client.create_deployment(client.create_flow(orders), "hourly")
     nightly()
     assert failed_task_of(runs[0]) == "orders-hourly"
+
+
+def test_a_subflow_that_runs_again_since_its_parent_is_retried_counts_again() -> None:
+    attempts, runs = list[datetime](), list[UUID]()
+
+    @flow
+    def load(name: str) -> None:
+        if name == "orders" or len(attempts) == 1:
+            raise LookupError("no such table")
+
+    @flow(retries=1)
+    def nightly() -> None:
+        attempts.append(datetime.now(UTC))
+        runs.append(UUID(flow_run.get_id()))
+        load.with_options(name="customers")("customers")
+        load.with_options(name="orders")("orders")
+
+    nightly(return_state=True)
+    again: dict[str, Any] = {"since": attempts[1], "is_first_attempt": False}
+    assert failed_task_of(runs[0], **again) == "orders"
+    with impatient_client() as api:
+        assert count_tasks(api, runs[0], **again) == TaskCounts(finished=2, failed=1)
