@@ -46,8 +46,10 @@ class EndUnfollowedRun(ActivitySmithEndStreamNotifier):
         return made
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
+        if run.is_in_process:
+            return "dag.test() does not follow runs, so it shows nothing of them."
         states = run.posted_states
-        if not run.is_in_process and (not states or states.get(self.follower) in _DID_NOT_END):
+        if not states or states.get(self.follower) in _DID_NOT_END:
             return None
         return "The task that follows the run ends its Live Activity stream."
 

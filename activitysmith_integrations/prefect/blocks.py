@@ -250,6 +250,7 @@ async def resolve(credentials: ActivitySmithCredentials | str | None) -> Activit
 def resolve_now(credentials: ActivitySmithCredentials | str | None) -> ActivitySmithCredentials:
     """:func:`resolve` for sync code, whether or not an event loop runs in its thread, or the process is exiting."""
     if isinstance(credentials, str):
+        # Prefect's own switch, without which async flows get a coroutine; its type leaves it out (3.6 to 3.9).
         loaded: Any = ActivitySmithCredentials.load(_checked_name(credentials), _sync=True)  # type: ignore[call-arg]
         return cast(ActivitySmithCredentials, loaded)
     return _block_or_environment(credentials)
