@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 
 TASKS_TEST_SHOWS_NOTHING = "`airflow tasks test` shows nothing."
+DAGS_TEST_FOLLOWS_NOTHING = (
+    "`airflow dags test` and `dag.test()` run one task at a time, so no run is followed and shown there."
+)
 
 # What `airflow tasks test` calls the run that it makes for one task and deletes afterwards (Airflow 3.1 to 3.3).
 _TEMPORARY_RUN = "__airflow_temporary_run_"

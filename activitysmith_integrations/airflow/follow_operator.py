@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from activitysmith_integrations import core
 from activitysmith_integrations.airflow import templates
 from activitysmith_integrations.airflow.compat import AirflowFailException, AirflowSkipException
-from activitysmith_integrations.airflow.developer_commands import TASKS_TEST_SHOWS_NOTHING
+from activitysmith_integrations.airflow.developer_commands import DAGS_TEST_FOLLOWS_NOTHING, TASKS_TEST_SHOWS_NOTHING
 from activitysmith_integrations.airflow.hooks import ActivitySmithHook
 from activitysmith_integrations.airflow.operator_base import NAMES, Operator, keeps_arguments, options_of
 from activitysmith_integrations.core.errors import error_text
@@ -37,9 +37,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": False,
 }
-_DAGS_TEST_SHOWS_NOTHING = (
-    "`airflow dags test` and `dag.test()` run one task at a time, so this one follows nothing and shows nothing."
-)
 
 
 class ActivitySmithFollowRunOperator(Operator):
@@ -187,7 +184,7 @@ class ActivitySmithFollowRunOperator(Operator):
 
         run = Run(context, self._written_key)
         if run.is_temporary or run.is_in_process:
-            self.log.info(TASKS_TEST_SHOWS_NOTHING if run.is_temporary else _DAGS_TEST_SHOWS_NOTHING)
+            self.log.info(TASKS_TEST_SHOWS_NOTHING if run.is_temporary else DAGS_TEST_FOLLOWS_NOTHING)
             return {}
         try:
             follower = RunFollower(self._followed(run))

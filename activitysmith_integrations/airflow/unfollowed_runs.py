@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow.callbacks import say
+from activitysmith_integrations.airflow.developer_commands import DAGS_TEST_FOLLOWS_NOTHING
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class EndUnfollowedRun(ActivitySmithEndStreamNotifier):
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
         if run.is_in_process:
-            return "dag.test() does not follow runs, so it shows nothing of them."
+            return DAGS_TEST_FOLLOWS_NOTHING
         states = run.posted_states
         if not states or states.get(self.follower) in _DID_NOT_END:
             return None
