@@ -205,7 +205,7 @@ class ActivitySmithNotification(NotificationBlock):
                 alert=core.AlertPayload(title=title, body=message),
             )
             async with self.credentials.get_async_client() as client:
-                end = End("failed", request, starts_unseen=True).of_unshown_run()
+                end = End("failed", request, starts="where_inactive")
                 result = await async_end_stream(client, self.stream_key, end)
             result.response(self.stream_key, missing_ok=False)
         except Exception as error:

@@ -224,4 +224,4 @@ def test_the_banner_of_a_failure_sounds_once_however_often_its_end_is_tried() ->
     assert isinstance(first, follow_steps.SendEnd)
     assert isinstance(again, follow_steps.SendEnd)
     assert [step.end.request.alert is None for step in (first, again)] == [False, True]
-    assert [step.end.starts_unseen for step in (first, again)] == [True, False]
+    assert [step.end.starts for step in (first, again)] == ["where_unknown", "never"]

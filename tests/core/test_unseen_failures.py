@@ -221,7 +221,7 @@ def test_what_was_started_to_show_a_failure_is_ended_though_its_time_is_over(
 def test_options_that_cannot_be_used_leave_the_default_picture_and_a_warning_that_quotes_them() -> None:
     options: Any = {"titel": "x"}
     end = build_end_or_default(FAILED, options)
-    assert end.starts_unseen
+    assert end.starts == "where_unknown"
     assert end.request == build_end(FAILED, None).request
     level, line = line_of_end("nightly", end, EndResult(error=RuntimeError("x")))
     assert level == logging.ERROR

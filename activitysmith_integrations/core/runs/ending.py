@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from activitysmith_integrations.core.client import ActivitySmithClient, AsyncActivitySmithClient
 from activitysmith_integrations.core.errors import (
@@ -32,6 +32,9 @@ _LEAST_SECONDS = 0.5
 
 ClientT = TypeVar("ClientT", ActivitySmithClient, AsyncActivitySmithClient)
 
+Starts: TypeAlias = Literal["never", "where_unknown", "where_inactive"]
+"""When a stream is started to show a failure: never, where the service does not know it, or also where it has ended."""
+
 _EndFlow: TypeAlias = Generator[EndStreamRequest | StreamRequest, EndStreamResponse | StreamResponse, "EndResult"]
 
 
@@ -42,16 +45,14 @@ class End:
     Args:
         result: How the run ended.
         request: What ends the stream.
-        starts_unseen: Whether a stream that the service does not know is started to show the failure.
-        starts_inactive: Whether one that has ended is started as well: it does not show how this run ended.
+        starts: When the stream is started to show the failure.
         is_shown: Whether it is known that the failure is on the screen already.
         refused_options: Why the user's options were left out, None where they were not.
     """
 
     result: Result
     request: EndStreamRequest
-    starts_unseen: bool
-    starts_inactive: bool = False
+    starts: Starts
     is_shown: bool = False
     refused_options: InvalidRequestError | None = None
 
@@ -72,7 +73,7 @@ class End:
 
     def of_unshown_run(self) -> "End":
         """The same for a run that has not shown or ended the stream: what is inactive was another run's."""
-        return replace(self, starts_inactive=self.starts_unseen)
+        return self if self.starts == "never" else replace(self, starts="where_inactive")
 
     def of_shown_run(self, *, is_silent: bool) -> "End":
         """The same for a run whose failure is on the screen already: what is inactive stays so.
@@ -81,11 +82,12 @@ class End:
             is_silent: Whether it makes no sound either where the stream was started anew meanwhile.
         """
         request = without_banner(self.request) if is_silent else self.request
-        return replace(self, request=request, starts_inactive=False, is_shown=True)
+        starts: Starts = "never" if self.starts == "never" else "where_unknown"
+        return replace(self, request=request, starts=starts, is_shown=True)
 
     def again(self) -> "End":
         """The same once its banner has sounded: without it, and starting nothing."""
-        return replace(self, request=without_banner(self.request), starts_unseen=False, starts_inactive=False)
+        return replace(self, request=without_banner(self.request), starts="never")
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def build_end(outcome: RunOutcome, options: EndOptions | None) -> End:
         InvalidRequestError: An option is misspelt or breaks a rule of the API.
     """
     request = end_request(outcome, options)
-    return _end(outcome, request, starts_unseen=given(options).get("start_unseen_failures", True))
+    return _end(outcome, request, may_start=given(options).get("start_unseen_failures", True))
 
 
 def build_end_or_default(outcome: RunOutcome, options: EndOptions | None) -> End:
@@ -167,11 +169,11 @@ def _end(
     outcome: RunOutcome,
     request: EndStreamRequest,
     *,
-    starts_unseen: bool = True,
+    may_start: bool = True,
     refused_options: InvalidRequestError | None = None,
 ) -> End:
-    starts_unseen = starts_unseen and outcome.result in FAILURES
-    return End(outcome.result, request, starts_unseen, refused_options=refused_options)
+    starts: Starts = "where_unknown" if may_start and outcome.result in FAILURES else "never"
+    return End(outcome.result, request, starts, refused_options=refused_options)
 
 
 def end_stream(
@@ -223,10 +225,10 @@ def _end_flow(end: End) -> _EndFlow:
     """
     try:
         ended = _end_answer((yield end.request))
-        if not (end.starts_inactive and ended.was_inactive) or ended.may_have_ended_it:
+        if not (end.starts == "where_inactive" and ended.was_inactive) or ended.may_have_ended_it:
             return EndResult(ended)
     except NotFoundError as error:
-        if not (error.from_service and end.starts_unseen):
+        if not error.from_service or end.starts == "never":
             return EndResult(error=error, was_unknown=error.from_service)
     except ActivitySmithError as error:
         return EndResult(error=error)

@@ -107,7 +107,7 @@ def _line_of_end(name: str, end: End, result: EndResult) -> tuple[int, str]:
 def _line_of_failed_end(name: str, end: End, result: EndResult, error: Exception) -> tuple[int, str]:
     if result.start is not None:
         return logging.ERROR, f"{name} was started to show the failure, but {_not('ended', error)}: {error_text(error)}"
-    if result.was_unknown and end.starts_unseen:
+    if result.was_unknown and end.starts != "never":
         text = f"{name} had not been started, and {_not('started', error)} to show the failure: {error_text(error)}"
         return logging.ERROR, text
     if result.was_unknown:
