@@ -53,7 +53,7 @@ class ActivitySmithFollowRunOperator(Operator):
 
     How the end looks is said with the options of :class:`~activitysmith_integrations.core.EndOptions`, all but
     ``include_error``; ``title``, ``tags`` and ``metadata`` count before as well. They, the stream and the connection
-    are templated.
+    are templated, and rendered when the task begins, before the others have returned anything.
 
     Args:
         stream_key: The stream; the run's own, made of the DAG's and the run's id, where left out.
@@ -218,8 +218,12 @@ class ActivitySmithFollowRunOperator(Operator):
             AirflowFailException: The stream was not ended; the message says why.
             AirflowSkipException: The same, in a DAG with ``fail_fast``.
         """
+        from activitysmith_integrations.airflow.run import Run
+        from activitysmith_integrations.airflow.run_memory import RunMemory
+
         found = event or {}
         if found.get("answer") is not None:
+            RunMemory(Run(context, self._written_key)).note_end()
             return dict(found["answer"])
         raise self._failure(f"The Live Activity stream of the run was not ended: {found.get('error')}")
 

@@ -212,7 +212,9 @@ class RunFollower:
         counts = end_counts(tasks, self._bar, counted, result, skips_unfinished=skips)
         outcome = replace(self._outcome(result), **asdict(counts), ended_at=datetime.now(UTC))
         options: Any = {"title": self.run.title, **self.run.options}
-        return build_end_or_default(outcome, options)
+        end = build_end_or_default(outcome, options)
+        # What has ended although a start of this run was refused or lost does not show how the run went.
+        return end.of_unshown_run() if self._history.needs_start else end
 
     def _progress(self, states: States) -> Progress:
         tasks = self.run.tasks

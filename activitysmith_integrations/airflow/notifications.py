@@ -161,7 +161,8 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, line_of_unshown_end(target.stream_key))
             return None
         may_come = failed_start is not None and failed_start.may_run and failed_start.is_recent(time.time())
-        ending = Ending(target, end, start_may_come=may_come, is_second=run.is_ended_by_task and not is_news)
+        is_second = not is_news and self._is_ended_by_task(run)
+        ending = Ending(target, end, start_may_come=may_come, is_second=is_second)
         return _after_earlier_ends(ending, run) if is_about_run(self, run) else ending
 
     def _reason_to_send_nothing(self, run: Run) -> str | None:
@@ -169,15 +170,25 @@ class ActivitySmithEndStreamNotifier(Callback):
             return TASKS_TEST_SHOWS_NOTHING
         if run.result is None:
             return "Nothing is over yet, so the Live Activity stream goes on."
+        if run.is_of_task and self.stream_key is None and run.is_followed:
+            return "The task that follows the run ends its Live Activity stream."
         if self._is_left_to_dag(run):
-            return "Other tasks of the run are not over, so its Live Activity stream goes on."
+            return "The run is not over, so its Live Activity stream goes on."
         return None
 
     def _is_left_to_dag(self, run: Run) -> bool:
-        """Whether a task's failure is no end yet: other tasks report on, and the DAG itself ends its stream."""
+        """Whether a task's failure is no end yet, and the DAG itself ends its stream.
+
+        Other tasks report on, or the run does not fail with this one.
+        """
         if self.stream_key is not None or not run.is_of_task or run.result == "succeeded":
             return False
-        return dag_callbacks.own_end(run.dag, "failure") is not None and dag_callbacks.is_shown(run.dag) and run.goes_on
+        if dag_callbacks.own_end(run.dag, "failure") is None:
+            return False
+        return run.is_ignored_failure or (dag_callbacks.is_shown(run.dag) and run.goes_on)
+
+    def _is_ended_by_task(self, run: Run) -> bool:
+        return run.is_ended_by_task or (run.is_of_dag and dag_callbacks.task_ends(run.dag, self.stream_key))
 
     def _is_news(self, run: Run) -> bool:
         """Whether a stream that has ended does not show this failure, since it was ended before.
@@ -185,6 +196,8 @@ class ActivitySmithEndStreamNotifier(Callback):
         By an earlier run, by this one before it was cleared, by its deadline, or by a task of it that ran before
         anything failed.
         """
+        from activitysmith_integrations.airflow.run_memory import RunMemory
+
         if run.is_deadline or run.result == "succeeded":
             return False
         if run.is_of_task:
@@ -192,7 +205,7 @@ class ActivitySmithEndStreamNotifier(Callback):
             is_own = self.stream_key is not None and (templates.is_template(self.stream_key) or run.is_only_failure)
             return is_own and not run.is_ended_by_task
         is_shown_by_callback = dag_callbacks.task_ends(run.dag, self.stream_key)
-        if not run.is_ended_by_task or run.is_end_skipped:
+        if not run.is_ended_by_task or run.is_end_skipped or RunMemory(run).was_ended_before_clear(run.ending_tasks):
             has_deadline = any(dag_callbacks.own_deadlines(run.dag))
             was_ended_before = self.stream_key is not None or run.clear_number > 0 or has_deadline
             return was_ended_before and not is_shown_by_callback

@@ -93,6 +93,7 @@ class ActivitySmithEndStreamOperator(Operator):
         from activitysmith_integrations.airflow.dag_callbacks import task_ends
         from activitysmith_integrations.airflow.interrupted_dag_test import forget
         from activitysmith_integrations.airflow.outcomes import outcome_so_far
+        from activitysmith_integrations.airflow.run_memory import RunMemory
         from activitysmith_integrations.core.runs.ending import build_end, end_stream
         from activitysmith_integrations.core.runs.log_lines import line_of_end
 
@@ -106,7 +107,9 @@ class ActivitySmithEndStreamOperator(Operator):
             result = end_stream(client, key, end)
         forget(key)
         self.log.log(*line_of_end(key, end, result))
-        return result.response(key, missing_ok=self.missing_ok)
+        answer = result.response(key, missing_ok=self.missing_ok)
+        RunMemory(run).note_end()
+        return answer
 
 
 class ActivitySmithStreamOperator(Operator):

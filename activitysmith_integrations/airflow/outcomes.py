@@ -27,10 +27,11 @@ def outcome_of(run: Run, *, of_the_run: bool = True) -> RunOutcome | None:
         of_the_run: Whether it is about the run. Else it is about the task whose callback this is.
 
     Returns:
-        None if nothing has ended, or it is about the run, and a task of it succeeded while others are not over.
+        None if nothing has ended, or it is about the run, which a task of it does not fail, while others are not over.
 
     Raises:
-        ActivitySmithError: It is about the run, a task of it succeeded, and Airflow does not tell of the others.
+        ActivitySmithError: It is about the run, which a task of it does not fail, and Airflow does not tell of the
+            others.
     """
     result = run.result
     if result is None:
@@ -42,7 +43,7 @@ def outcome_of(run: Run, *, of_the_run: bool = True) -> RunOutcome | None:
         started_at = moment_of(getattr(run.ti, "start_date", None))
         outcome = _outcome(run, result, EndCounts(), failed_step=run.instance_name)
         return outcome if started_at is None else replace(outcome, started_at=started_at)
-    if result != "succeeded":
+    if result != "succeeded" and not run.is_ignored_failure:
         return _outcome(run, result, _counts(run, result), failed_step=run.instance_name)
     counted = counted_states(run.tasks, run.states)
     if any(state not in OVER for key, state in counted.items() if key != run.instance.key):

@@ -123,12 +123,18 @@ class Run:
     @property
     def is_ended_by_task(self) -> bool:
         """Whether the DAG has a task that ends the stream."""
-        return bool(self._ending_tasks)
+        return bool(self.ending_tasks)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether the DAG has a task that follows the run in this stream."""
+        tasks = plain_tasks(self.dag).values()
+        return any(task.role == "follows_run" and task.stream_key == self.written_key for task in tasks)
 
     @property
     def ending_states(self) -> set[str]:
         """The states that such tasks have come to."""
-        return set(counted_states(self._ending_tasks, self.posted_states).values())
+        return set(counted_states(self.ending_tasks, self.posted_states).values())
 
     @property
     def is_end_skipped(self) -> bool:
@@ -140,7 +146,7 @@ class Run:
         """Whether one of its steps failed, which such a task may have shown although a later step handled it."""
         if not task_states.failed_tasks(self.tasks, self.states):
             return False
-        return any(has_own_picture(task) for task in self.dag.tasks if task.task_id in self._ending_tasks)
+        return any(has_own_picture(task) for task in self.dag.tasks if task.task_id in self.ending_tasks)
 
     @property
     def is_ended_by_another(self) -> bool:
@@ -148,10 +154,10 @@ class Run:
 
         Of those that run at once, the one that comes first in the DAG does.
         """
-        ranks = {task_id: rank for rank, task_id in enumerate(self._ending_tasks)}
+        ranks = {task_id: rank for rank, task_id in enumerate(self.ending_tasks)}
         own = ranks.get(self.instance.task_id, len(ranks)), self.instance.map_index
         for key, state in self.posted_states.items():
-            task_id, index = split_key(key, self._ending_tasks)
+            task_id, index = split_key(key, self.ending_tasks)
             other = ranks.get(task_id, -1), index
             is_first = state in task_states.ACTIVE and other < own
             if task_id in ranks and other != own and (is_first or state in ("success", "failed")):
@@ -159,7 +165,8 @@ class Run:
         return False
 
     @functools.cached_property
-    def _ending_tasks(self) -> Tasks:
+    def ending_tasks(self) -> Tasks:
+        """The tasks of the DAG that end the stream."""
         tasks = plain_tasks(self.dag).items()
         return {task_id: task for task_id, task in tasks if ends_stream(task, self.written_key)}
 
@@ -248,6 +255,12 @@ class Run:
     def has_failed(self) -> bool:
         """Whether it fails with what the tasks that are steps have come to so far."""
         return task_states.has_failed(self.tasks, self.states, is_fail_fast=self.is_fail_fast)
+
+    @property
+    def is_ignored_failure(self) -> bool:
+        """Whether the task instance whose callback this is failed, and the run does not fail with it: a teardown."""
+        task = self.tasks.get(self.instance.task_id)
+        return self.result not in ("succeeded", None) and task is not None and task.is_ignored_teardown
 
     @property
     def goes_on(self) -> bool:

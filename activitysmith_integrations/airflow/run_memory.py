@@ -7,7 +7,7 @@ and in the dag-processor, and written on workers (Airflow 3.1 to 3.3; elsewhere 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,13 @@ from activitysmith_integrations.airflow.task_states import state_key
 
 if TYPE_CHECKING:
     from activitysmith_integrations.airflow.run import Run
+    from activitysmith_integrations.airflow.task_states import Task
 
 START_KEY = "activitysmith_start"
 FAILURE_KEY = "activitysmith_failure"
 CLEARED_KEY = "activitysmith_cleared"
 NAME_KEY = "activitysmith_name"
+ENDED_KEY = "activitysmith_ended"
 STREAM_KEY = "activitysmith_stream_key"
 
 _AGREEMENT_SECONDS = 0.3
@@ -128,10 +130,8 @@ class RunMemory:
         """Keep the name that people gave a mapped instance which failed: only its own process knows it."""
         run = self._run
         if run.map_name is not None:
-            place = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.instance.task_id}
-            value = {"instance": run.instance.key, "name": run.map_name}
             with suppress(Exception):
-                self._set(NAME_KEY, value, {**place, "map_index": run.instance.map_index})
+                self._set(NAME_KEY, {"instance": run.instance.key, "name": run.map_name}, self._own_place)
 
     def name_of(self, task_id: str, map_index: int) -> str | None:
         """The name of a mapped instance that failed, None where it has none or nobody kept it.
@@ -141,11 +141,30 @@ class RunMemory:
             map_index: Which instance it is.
         """
         try:
-            place = {"dag_id": self._run.dag_id, "run_id": self._run.run_id, "task_id": task_id}
-            names = {one["instance"]: str(one["name"]) for one in self._get(NAME_KEY, place)}
+            names = {one["instance"]: str(one["name"]) for one in self._get(NAME_KEY, self._place_of(task_id))}
             return names.get(state_key(task_id, map_index))
         except Exception:
             return None
+
+    def note_end(self) -> None:
+        """Keep that this task instance has ended the stream: in a cleared run its state may be from before."""
+        if self._run.clear_number > 0:
+            with suppress(Exception):
+                self._set(ENDED_KEY, self._run.clear_number, self._own_place)
+
+    def was_ended_before_clear(self, task_ids: Iterable[str]) -> bool:
+        """Whether what some tasks ended was the stream of the run before it was cleared, and not since.
+
+        Args:
+            task_ids: The tasks that end the stream.
+        """
+        number = self._run.clear_number
+        try:
+            return number > 0 and not any(
+                number in self._get(ENDED_KEY, self._place_of(task_id)) for task_id in task_ids
+            )
+        except Exception:  # better shown twice than never
+            return True
 
     def _read(self, key: str) -> Any:
         try:
@@ -158,12 +177,12 @@ class RunMemory:
             self._write_or_raise(key, value)
 
     def _read_or_raise(self, key: str) -> Any:
-        place = {name: value for name, value in self._place.items() if name != "map_index"}
-        found = self._get(key, place)
+        found = self._get(key, self._place_of(self._first_task.task_id))
         return found[0] if found else None
 
     def _write_or_raise(self, key: str, value: Any) -> None:
-        self._set(key, value, self._place)
+        first = self._first_task
+        self._set(key, value, {**self._place_of(first.task_id), "map_index": 0 if first.is_mapped else -1})
 
     @staticmethod
     def _get(key: str, place: Mapping[str, Any]) -> Sequence[Any]:
@@ -179,10 +198,16 @@ class RunMemory:
             raise RuntimeError("Airflow takes XComs from workers only")
         BaseXCom.set(key=key, value=value, **place)
 
+    def _place_of(self, task_id: str) -> dict[str, Any]:
+        return {"dag_id": self._run.dag_id, "run_id": self._run.run_id, "task_id": task_id}
+
     @property
-    def _place(self) -> dict[str, Any]:
-        """A task instance that is there for as long as the run is."""
+    def _own_place(self) -> dict[str, Any]:
+        instance = self._run.instance
+        return {**self._place_of(instance.task_id), "map_index": instance.map_index}
+
+    @property
+    def _first_task(self) -> Task:
+        """A task that is there for as long as the run is."""
         tasks = self._run.tasks
-        first = next((task for task in tasks.values() if not task.is_mapped), None) or next(iter(tasks.values()))
-        place = {"dag_id": self._run.dag_id, "run_id": self._run.run_id, "task_id": first.task_id}
-        return {**place, "map_index": 0 if first.is_mapped else -1}
+        return next((task for task in tasks.values() if not task.is_mapped), None) or next(iter(tasks.values()))

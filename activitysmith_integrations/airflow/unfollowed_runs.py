@@ -2,7 +2,8 @@
 
 Airflow drops that task, and its trigger, when the DAG times out. The trigger then ends the stream if it runs by then.
 If it does not, since triggerers are busy or down, or the task still waits for its worker, nobody but a callback is
-left. Nor does the task run after a setup that failed, where it is in that setup's scope (Airflow 3.1 to 3.3).
+left. Nor does the task run after a setup that failed, where it is in that setup's scope, or in a run that was cleared
+in part, without it (Airflow 3.1 to 3.3).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from activitysmith_integrations.airflow.callbacks import say
 from activitysmith_integrations.airflow.developer_commands import DAGS_TEST_FOLLOWS_NOTHING
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+from activitysmith_integrations.airflow.run_memory import RunMemory
 
 if TYPE_CHECKING:
     from activitysmith_integrations.airflow.follow_operator import ActivitySmithFollowRunOperator
@@ -50,7 +52,10 @@ class EndUnfollowedRun(ActivitySmithEndStreamNotifier):
         if run.is_in_process:
             return DAGS_TEST_FOLLOWS_NOTHING
         states = run.posted_states
-        if not states or states.get(self.follower) in _DID_NOT_END:
+        state = states.get(self.follower)
+        if not states or state in _DID_NOT_END:
+            return None
+        if state == "success" and RunMemory(run).was_ended_before_clear([self.follower]):
             return None
         return "The task that follows the run ends its Live Activity stream."
 

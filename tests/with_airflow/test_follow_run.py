@@ -320,6 +320,23 @@ def test_a_failure_for_which_no_place_comes_free_fails_the_task_and_asks_once_a_
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_failure_whose_start_was_refused_is_shown_although_an_earlier_run_ended_the_stream(
+    sandbox: Sandbox, airflow_says: Any, deferrable: bool, status: int
+) -> None:
+    sandbox.start("nightly")
+    sandbox.end("nightly")
+    sandbox.inject_fault(times=1, method="PUT", status=status, headers={"Retry-After": "60"})
+    followed(operator(deferrable=deferrable, stream_key="nightly"), airflow_says, FAILED)
+    assert [(status, operation) for _, status, operation in operations(sandbox, "nightly")[2:]] == [
+        (status, None),
+        (200, "ended"),
+        (200, "started"),
+        (200, "ended"),
+    ]
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
 def test_a_success_that_was_never_shown_costs_its_start_alone(
     sandbox: Sandbox, airflow_says: Any, logged: Callable[[], str], deferrable: bool
 ) -> None:

@@ -16,6 +16,7 @@ from activitysmith_integrations.airflow import policy
 from activitysmith_integrations.airflow.dag_callbacks import callbacks_of
 from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.operators import ActivitySmithEndStreamOperator, ActivitySmithFollowRunOperator
+from activitysmith_integrations.core.runs import recent_ends
 
 
 def tagged(*names: str, **options: Any) -> DAG:
@@ -309,6 +310,77 @@ def test_a_followed_run_that_fails_otherwise_is_left_to_the_task_that_follows_it
     assert sandbox.requests() == []
 
 
+@pytest.mark.parametrize("is_followed_again", [False, True])
+def test_a_followed_run_that_was_cleared_in_part_and_fails_again_is_seen_once(
+    sandbox: Sandbox, supervisor: Supervisor, is_followed_again: bool
+) -> None:
+    sandbox.start(STREAM)
+    sandbox.end(STREAM)  # before it was cleared
+    run = followed()
+    run.clear_number = 1
+    run.states |= {"load": "failed", "follow": "success"}
+    if is_followed_again:
+        sandbox.start(STREAM)
+        sandbox.end(STREAM)
+        follow = run.dag.get_task("follow")
+        follow.resume(run.context("follow", -1, "running"), {"answer": {"operation": "ended"}})
+    end(run, "task_failure")
+    assert banners(sandbox) == int(not is_followed_again)
+
+
+def test_a_followed_run_leaves_its_end_to_the_task_that_follows_it_whatever_default_args_say(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str]
+) -> None:
+    ends = ActivitySmithEndStreamNotifier()
+    with DAG("nightly", schedule=None, default_args={"on_failure_callback": ends}) as dag:
+        BaseOperator(task_id="load") >> BaseOperator(task_id="report", trigger_rule="all_done")
+        ActivitySmithFollowRunOperator(task_id="follow")
+    sandbox.start(STREAM)
+    ends(Run(dag).context("load", -1, "failed"))
+    assert sandbox.living() == [STREAM]
+    assert "The task that follows the run ends its Live Activity stream." in logged()
+
+
+@pytest.mark.parametrize("tags", [[], ["activitysmith"]])
+def test_a_teardown_whose_failure_airflow_ignores_is_no_failure_of_the_run(
+    sandbox: Sandbox, supervisor: Supervisor, tags: list[str]
+) -> None:
+    ends = ActivitySmithEndStreamNotifier()
+    given: Any = {"on_success_callback": ends, "on_failure_callback": ends}
+    with DAG("nightly", schedule=None, tags=tags, default_args=given) as dag:
+        load, clean = BaseOperator(task_id="load"), BaseOperator(task_id="clean")
+        load >> clean.as_teardown()
+    policy.dag_policy(dag)
+    sandbox.start(STREAM)
+    run = Run(dag)
+    run.states |= {"load": "success", "clean": "running"}
+    ends(run.context("clean", -1, "failed"))
+    run.states["clean"] = "failed"
+    if tags:
+        end(run, "success")
+    assert sandbox.living() == []
+    assert sandbox.ends(STREAM)[0]["content_state"]["color"] == "green"
+    assert banners(sandbox) == 0
+
+
+def test_a_failure_that_a_callback_of_a_task_has_shown_is_no_warning_of_its_dag(
+    sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = ActivitySmithEndStreamNotifier()
+    with DAG("nightly", schedule=None, tags=["activitysmith"], default_args={"on_failure_callback": ends}) as dag:
+        BaseOperator(task_id="load")
+    policy.dag_policy(dag)
+    run = Run(dag)
+    run.begin("load")
+    ends(run.context("load", -1, "failed"))
+    run.states["load"] = "failed"
+    monkeypatch.setattr(recent_ends, "_memory", recent_ends._Memory())  # the DAG's callback is called elsewhere
+    logged()
+    end(run, "task_failure")
+    assert f"Live Activity stream {STREAM!r} was ended by a task before." in logged()
+    assert banners(sandbox) == 1
+
+
 def test_a_followed_run_of_which_airflow_does_not_tell_is_ended_if_nothing_has_ended_it(sandbox: Sandbox) -> None:
     run = followed()
     run.states.clear()
@@ -345,9 +417,9 @@ def test_an_end_that_a_task_has_sent_before_is_no_reason_to_worry(sandbox: Sandb
     assert [operation for _, _, operation in operations(sandbox)] == ["started", "ended", "ended"]
 
 
-def ended_by_operator(before_end: str = "success", **options: Any) -> Run:
+def ended_by_operator(before_end: str = "success", tag: str = "activitysmith", **options: Any) -> Run:
     """A run of ``load >> end_stream >> publish`` whose operator has ended its stream."""
-    with DAG("nightly", schedule=None, tags=["activitysmith"], **options) as dag:
+    with DAG("nightly", schedule=None, tags=[tag], **options) as dag:
         last = ActivitySmithEndStreamOperator(task_id="end_stream", trigger_rule="all_done")
         chain(BaseOperator(task_id="load"), last, BaseOperator(task_id="publish"))
     policy.dag_policy(dag)
@@ -459,6 +531,22 @@ def test_a_cleared_run_whose_operator_airflow_skips_is_seen_to_fail(sandbox: San
     end(run, "task_failure")
     assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith("load failed")
     assert banners(sandbox) == 1
+
+
+@pytest.mark.parametrize("is_operator_cleared", [False, True])
+@pytest.mark.parametrize("tag", ["activitysmith", "activitysmith:failures"])
+def test_a_failure_after_only_the_failed_tasks_were_cleared_is_seen_once(
+    sandbox: Sandbox, supervisor: Supervisor, tag: str, is_operator_cleared: bool
+) -> None:
+    run = ended_by_operator("failed", tag=tag)
+    run.clear_number = 1
+    run.states |= {"load": "failed", "publish": "upstream_failed"}
+    if is_operator_cleared:
+        run.dag.get_task("end_stream").execute(run.context("end_stream", -1, "running"))
+    before = banners(sandbox)
+    end(run, "task_failure")
+    assert sandbox.ends(STREAM)[-1]["content_state"]["message"].startswith("load failed")
+    assert (before, banners(sandbox)) == ((2, 2) if is_operator_cleared else (1, 2))
 
 
 @pytest.mark.parametrize("is_own", [False, True])
