@@ -19,6 +19,7 @@ _MODULES = {
         "ConfigurationError",
         "InvalidRequestError",
         "InvalidResponseError",
+        "NoRecipientsError",
         "NotFoundError",
         "PermissionDeniedError",
         "RateLimitError",

@@ -241,7 +241,7 @@ class ActivitySmithClient(_Client[GivenClient]):
 
         Raises:
             InvalidRequestError: The key or a member breaks a rule of the API; nothing was sent.
-            NotFoundError: There is nobody to show it to.
+            NoRecipientsError: There is nobody to show it to.
             RateLimitError: Too many requests, or too many concurrent Live Activities.
             APIStatusError: The service refused or failed; its subclasses say how.
             APIConnectionError: No answer arrived within the time allowed.

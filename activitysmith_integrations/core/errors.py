@@ -11,6 +11,7 @@ ActivitySmithError
 │   ├── BillingError               402
 │   ├── PermissionDeniedError      403
 │   ├── NotFoundError              404
+│   │   └── NoRecipientsError      404 to a start or an update
 │   ├── RateLimitError             429
 │   └── ServerError                5xx
 └── InvalidResponseError           a success status whose body makes no sense
@@ -152,17 +153,12 @@ class PermissionDeniedError(APIStatusError):
     hint = "Check the API key's scope and channels"
 
 
-# The member by which the service's "no recipients" differs from its "no such stream" (API contract).
-_RECIPIENTS = "effective_channel_slugs"
-
-
 class NotFoundError(APIStatusError):
-    """404: no such stream (ending) or no recipients (starting or updating).
+    """404: the service knows no such stream.
 
     Attributes:
         from_service: Whether the answer reads like the service's own. Another one comes from a wrong address,
             and says nothing of a stream.
-        has_no_recipients: Whether it is nobody's phone that was not found, rather than the stream.
     """
 
     hint = "Check the stream key, and that the API key's account is the one that started the stream"
@@ -170,11 +166,14 @@ class NotFoundError(APIStatusError):
     def __init__(self, status_code: int = 404, body: Any = None, retry_after: float | None = None) -> None:
         super().__init__(status_code, body, retry_after)
         self.from_service = isinstance(self.body, Mapping) and not {"error", "message"}.isdisjoint(self.body)
-        self.has_no_recipients = self.from_service and _RECIPIENTS in self.body
         if not self.from_service:
             self.hint = "The answer is not ActivitySmith's; check that base_url is the address of its API"
-        elif self.has_no_recipients:
-            self.hint = "Pair an iPhone with the account and let the app show Live Activities, or check the channels"
+
+
+class NoRecipientsError(NotFoundError):
+    """404 to a start or an update: nobody receives it (API contract)."""
+
+    hint = "Pair an iPhone with the account and let the app show Live Activities, or check the channels"
 
 
 class RateLimitError(APIStatusError):
@@ -213,8 +212,19 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 }
 
 
-def status_error(status_code: int, body: Any, retry_after: float | None) -> APIStatusError:
-    """The error class for a status, filled in."""
+def status_error(
+    status_code: int, body: Any, retry_after: float | None, *, is_about_end: bool = True
+) -> APIStatusError:
+    """The error class for a status, filled in.
+
+    Args:
+        status_code: The HTTP status.
+        body: The decoded body.
+        retry_after: Seconds the service asked to wait.
+        is_about_end: Whether a stream was to be ended, rather than started or updated.
+    """
+    if status_code == 404 and not is_about_end:
+        return NoRecipientsError(status_code, body, retry_after)
     default = ServerError if 500 <= status_code <= 599 else APIStatusError
     return _BY_STATUS.get(status_code, default)(status_code, body, retry_after)
 

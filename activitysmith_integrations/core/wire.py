@@ -114,7 +114,7 @@ def read_answer(
     except (ValueError, RecursionError):
         body, decoded = text, False
     if not 200 <= response.status < 300:
-        raise _status_error(endpoint, response, body)
+        raise _status_error(endpoint, request, response, body)
     if not decoded or not isinstance(body, dict):
         content_type = _without(endpoint.api_key, response.headers.get("content-type", "no content type"))
         kind = " ".join(content_type[:_MAX_QUOTED].split())
@@ -133,14 +133,18 @@ def read_answer(
         ) from None
 
 
-def _status_error(endpoint: Endpoint, response: WireResponse, body: Any) -> ActivitySmithError:
+def _status_error(
+    endpoint: Endpoint, request: EndStreamRequest | StreamRequest, response: WireResponse, body: Any
+) -> ActivitySmithError:
     if 300 <= response.status < 400 and "location" in response.headers:
         body = (
             "a redirect, which is not followed because it would carry the API key elsewhere; "
             "check that base_url is the address of the API itself"
         )
     retry_after = parse_retry_after(response.headers.get("retry-after"))
-    return status_error(response.status, _without(endpoint.api_key, _tidy(body)), retry_after)
+    is_about_end = isinstance(request, EndStreamRequest)
+    body = _without(endpoint.api_key, _tidy(body))
+    return status_error(response.status, body, retry_after, is_about_end=is_about_end)
 
 
 def _tidy(value: Any, levels: int = _MAX_LEVELS) -> Any:

@@ -31,6 +31,7 @@ from activitysmith_integrations.core import (
     EndStreamResponse,
     InvalidRequestError,
     InvalidResponseError,
+    NoRecipientsError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -363,9 +364,9 @@ def test_a_404_that_is_not_the_services_own_asks_for_the_base_url(call: Any, ser
 
 
 def test_a_404_for_want_of_recipients_asks_for_an_iphone_and_not_for_the_key(call: Any, service: Service) -> None:
-    nobody = {"error": "No recipients found", "message": "No devices matched", "effective_channel_slugs": ["ops"]}
+    nobody = {"error": "No recipients found", "message": "No devices matched"}
     service.will_answer(httpx.Response(404, json=nobody))
-    with pytest.raises(NotFoundError, match="Pair an iPhone") as raised:
+    with pytest.raises(NoRecipientsError, match="Pair an iPhone") as raised:
         call("stream", "nightly", content_state=DONE)
     assert raised.value.from_service
     assert "stream key" not in str(raised.value)

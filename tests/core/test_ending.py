@@ -9,6 +9,7 @@ from activitysmith_integrations.core import (
     BadRequestError,
     EndStreamResponse,
     InvalidResponseError,
+    NoRecipientsError,
     NotFoundError,
     ServerError,
     StreamResponse,
@@ -190,8 +191,9 @@ def test_a_durable_wrapper_raises_what_went_wrong_and_takes_an_unknown_stream_fo
     assert unknown.response("nightly", missing_ok=True).ignored
     with pytest.raises(NotFoundError):
         unknown.response("nightly", missing_ok=False)
-    with pytest.raises(ServerError):
-        EndResult(error=ServerError(500)).response("nightly", missing_ok=True)
+    for error in (ServerError(500), NoRecipientsError(404, {"error": "No recipients found", "message": "Nobody"})):
+        with pytest.raises(type(error)):
+            EndResult(error=error, was_unknown=True).response("nightly", missing_ok=True)
     answer = EndStreamResponse(**ANSWER)
     assert EndResult(answer=answer).response("nightly", missing_ok=False) is answer
 

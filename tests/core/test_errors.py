@@ -284,7 +284,7 @@ def test_an_error_is_logged_without_the_key(call: Any, service: Service, caplog:
 
 def test_an_error_says_how_long_to_wait_and_what_to_do_about_missing_recipients() -> None:
     assert "The service asks to wait 17 s." in str(status_error(503, None, 17.0))
-    nobody = status_error(404, {"error": "No recipients", "effective_channel_slugs": []}, None)
+    nobody = status_error(404, {"error": "No recipients"}, None, is_about_end=False)
     assert "Pair an iPhone with the account" in str(nobody)
 
 

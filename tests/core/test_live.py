@@ -21,7 +21,7 @@ from activitysmith_integrations.core import (
     InvalidRequestError,
     LiveActivity,
 )
-from activitysmith_integrations.core.runs import budget
+from activitysmith_integrations.core.runs import budget, sender
 from activitysmith_integrations.core.runs.progress import Progress
 from activitysmith_integrations.core.runs.sender import AsyncUpdateSender, UpdateSender, _Sender
 
@@ -217,6 +217,8 @@ def test_work_that_its_engine_goes_on_with_later_keeps_its_stream(
     ("error", "result"),
     [
         (error_of("prefect", "Abort", PrefectSignal), "cancelled"),
+        (error_of("prefect", "TerminationSignal", type(error_of("prefect", "ExternalSignal"))), "cancelled"),
+        (error_of("airflow.sdk", "AirflowSkipException", Exception), "cancelled"),
         (error_of("people", "Pause", Exception), "failed"),
         (_EngineTimeout(), "failed"),
         (KeyboardInterrupt(), "cancelled"),
@@ -363,7 +365,7 @@ def test_an_update_has_one_attempt_and_a_start_a_few(live: Live, wire: Wire) -> 
 def test_a_stream_that_could_not_be_started_is_started_once_a_minute_has_passed_even_if_nothing_changes(
     live: Live, wire: Wire, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "SECONDS_BETWEEN_STARTS", 0.0)
+    monkeypatch.setattr(budget, "SECONDS_BETWEEN_STARTS", 0.01)
     wire.behave = lambda _: httpx.Response(401) if len(wire.requests) == 1 else None
 
     def body(activity: Activity) -> None:
@@ -382,6 +384,33 @@ def test_a_stream_that_could_not_be_started_is_started_once_a_minute_has_passed_
         "Started Live Activity stream 'nightly': 1 of 4.",
         "Ended Live Activity stream 'nightly' as succeeded.",
     ]
+
+
+def test_an_update_that_was_lost_is_sent_once_a_minute_has_passed_even_if_nothing_changes(
+    live: Live, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    wire.behave = lambda _: httpx.Response(503) if len(wire.requests) == 2 else None
+
+    def body(activity: Activity) -> None:
+        assert wire.next()["current_step"] == 0
+        activity.update(done=1)
+        assert [wire.next()["current_step"] for _ in range(2)] == [1, 1]
+
+    live(body, steps=4)
+    assert wire.methods == ["PUT", "PUT", "PUT", "DELETE"]
+
+
+def test_a_second_line_of_ones_own_is_shown_after_the_last_step_as_well(live: Live, wire: Wire) -> None:
+    def body(activity: Activity) -> None:
+        assert wire.next()["current_step"] == 0
+        activity.update(done=2)
+        activity.update(subtitle="Vacuuming")
+        state = wire.next()
+        assert (state["current_step"], state["subtitle"]) == (2, "Vacuuming")
+
+    live(body, steps=2)
+    assert wire.methods == ["PUT", "PUT", "DELETE"]
 
 
 def test_what_moves_a_stream_has_no_type_so_that_it_starts_none_after_the_end(live: Live, wire: Wire) -> None:

@@ -426,3 +426,21 @@ def test_the_picture_does_not_depend_on_the_engine(outcome: RunOutcome, options:
     airflow, prefect = (_sent(replace(outcome, engine=engine), **options) for engine in ("airflow", "prefect"))
     for member in ("content_state", "alert", "action"):
         assert airflow.get(member) == prefect.get(member)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ({"title": "Nightly", "value": "see log"}, "value"),
+        ({"title": "Nightly", "percentage": 100}, "progress"),
+        ({"title": "Nightly", "value": 12, "upper_limit": 15}, "progress"),
+        ({"title": "Nightly", "message": "12,000 rows are loaded"}, "alert"),
+        ({"title": "Nightly", "type": "progress", "percentage": 100}, "progress"),
+        ({"title": "Nightly"}, None),
+    ],
+)
+def test_a_state_of_ones_own_is_of_the_type_that_its_members_show(state: dict[str, Any], kind: str | None) -> None:
+    for result in ("succeeded", "failed"):
+        sent = _sent(_outcome(result), content_state=state)["content_state"]
+        assert sent.get("type") == kind
+        assert sent.items() >= state.items()

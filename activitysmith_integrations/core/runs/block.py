@@ -36,7 +36,14 @@ _log = logging.getLogger("activitysmith_integrations.core.live")
 _PARAMETERS = ("stream_key", "steps", "url", "client", "patience")
 _MAX_WARNINGS = 100
 _LEAST_SECONDS = 2.0
-_SYNONYMS = {"total": "steps", "name": "title", "key": "stream_key", "credentials": "client"}
+_SYNONYMS = {
+    "total": "steps",
+    "name": "title",
+    "key": "stream_key",
+    "credentials": "client",
+    "api_key": "client",
+    "base_url": "client",
+}
 
 # Somebody wanted the work to stop. Anything else is a failure, such as a timeout of Airflow's, which is no Exception.
 _CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, TerminatedError)
@@ -45,8 +52,17 @@ _CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, Term
 _GOES_ON_LATER = frozenset(
     {("prefect", "Pause"), ("airflow", "TaskDeferred"), ("airflow", "AirflowRescheduleException")}
 )
-# Prefect's, and those of command lines made with click and typer: a Ctrl-C at a prompt.
-_STOPPED_ELSEWHERE = frozenset({("prefect", "PrefectSignal"), ("click", "Abort"), ("typer", "Abort")})
+# Prefect's (a SIGTERM is an ExternalSignal), that of a task of Airflow's which skips itself, and those of command lines
+# made with click and typer: a Ctrl-C at a prompt.
+_STOPPED_ELSEWHERE = frozenset(
+    {
+        ("prefect", "PrefectSignal"),
+        ("prefect", "ExternalSignal"),
+        ("airflow", "AirflowSkipException"),
+        ("click", "Abort"),
+        ("typer", "Abort"),
+    }
+)
 # Their sys.exit(), by which they leave a command (click 8, typer 0).
 _EXITS = frozenset({("click", "Exit"), ("typer", "Exit")})
 

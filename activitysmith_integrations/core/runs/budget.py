@@ -87,7 +87,7 @@ def is_due(progress: Progress, history: UpdateHistory, now: float) -> bool:
     """Whether to send now how far the work is.
 
     The start always goes out. Then milestones come first, and other changes have what they leave. What is shown
-    already is not sent again, and neither is the last segment: the end shows it.
+    already is not sent again, and neither is the last segment without a second line of its own: the end shows it.
 
     Args:
         progress: How far the work is.
@@ -96,7 +96,7 @@ def is_due(progress: Progress, history: UpdateHistory, now: float) -> bool:
     """
     if history.since is None:
         return True
-    if progress.is_complete or now < history.resume_at:
+    if (progress.is_complete and progress.note is None) or now < history.resume_at:
         return False
     shown = history.shown
     if shown is None:

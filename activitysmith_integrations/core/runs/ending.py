@@ -16,6 +16,7 @@ from activitysmith_integrations.core.errors import (
     APITimeoutError,
     InvalidRequestError,
     InvalidResponseError,
+    NoRecipientsError,
     NotFoundError,
     error_text,
     on_one_line,
@@ -137,7 +138,8 @@ class EndResult:
     @property
     def is_missing(self) -> bool:
         """Whether the service does not know the stream, and nobody wanted it started."""
-        return self.was_unknown and isinstance(self.error, NotFoundError) and not self.error.has_no_recipients
+        is_about_stream = isinstance(self.error, NotFoundError) and not isinstance(self.error, NoRecipientsError)
+        return self.was_unknown and is_about_stream
 
 
 def build_end(outcome: RunOutcome, options: EndOptions | None) -> End:

@@ -54,9 +54,18 @@ def end_request(outcome: RunOutcome, options: EndOptions | None = None) -> EndSt
     """
     check_options(options or {})
     chosen = given(options)
-    members = {"content_state": chosen["content_state"]} if "content_state" in chosen else _picture(outcome, chosen)
+    members = {} if "content_state" in chosen else _picture(outcome, chosen)
     members |= {name: chosen[name] for name in EndStreamRequest.model_fields if name in chosen and name not in _LABELS}
-    return EndStreamRequest(**members, **_labels(outcome, chosen, _run_metadata(outcome)))
+    return _typed(EndStreamRequest(**members, **_labels(outcome, chosen, _run_metadata(outcome))))
+
+
+def _typed(end: EndStreamRequest) -> EndStreamRequest:
+    """The request with the type of a state that names none: else the service takes the stream's, which may not fit."""
+    state = end.content_state.to_wire() if end.content_state else {}
+    kind = _type_of(state)
+    if kind is None or "type" in state:
+        return end
+    return EndStreamRequest(content_state={"type": kind, **state}, alert=end.alert, **_beside_state(end))
 
 
 def check_end_options(
@@ -112,7 +121,8 @@ def start_of_end(end: EndStreamRequest) -> StreamRequest:
         end: The request that ends it; it has a state.
     """
     state = end.content_state.to_wire() if end.content_state else {}
-    return StreamRequest(content_state={"type": _type_of(state), **state}, alert=end.alert, **_beside_state(end))
+    kind = _type_of(state) or "progress"
+    return StreamRequest(content_state={"type": kind, **state}, alert=end.alert, **_beside_state(end))
 
 
 def without_banner(end: EndStreamRequest) -> EndStreamRequest:
@@ -124,7 +134,7 @@ def _beside_state(end: EndStreamRequest) -> dict[str, Any]:
     return {name: getattr(end, name) for name in end.model_fields_set - {"content_state", "alert"}}
 
 
-# The members by which a state of the user's own that names no type shows what it is; a start has to name one.
+# The members by which a state of the user's own that names no type shows what it is.
 _TYPE_BY_MEMBER = {
     "message": "alert",
     "number_of_steps": "segmented_progress",
@@ -137,8 +147,8 @@ _TYPE_BY_MEMBER = {
 }
 
 
-def _type_of(state: Mapping[str, Any]) -> str:
-    return next((kind for member, kind in _TYPE_BY_MEMBER.items() if member in state), "progress")
+def _type_of(state: Mapping[str, Any]) -> str | None:
+    return next((kind for member, kind in _TYPE_BY_MEMBER.items() if member in state), None)
 
 
 def _labels(run: RunOutcome, options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:

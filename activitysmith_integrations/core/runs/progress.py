@@ -123,7 +123,7 @@ class Progress:
         if self.segments is None:
             return _RESERVED_UPDATES
         done, number = self.segments
-        return number - 1 - done
+        return max(0, number - 1 - done)
 
     @property
     def state(self) -> dict[str, Any]:

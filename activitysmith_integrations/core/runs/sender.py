@@ -4,7 +4,8 @@ A start that arrives after the DELETE would start a new activity that nobody end
 stream, and whoever ends the stream stops the worker first. That takes no longer than an update may take. An update
 names no type, so that one on which a slow service works later still starts nothing.
 
-Changes wait in a queue. The worker empties it before it sends again, so the newest state replaces the rest.
+Changes wait in a queue. The worker empties it before it sends again, so the newest state replaces the rest. It looks
+once a minute whether the newest state is still to be shown.
 """
 
 import asyncio
@@ -30,8 +31,9 @@ from activitysmith_integrations.core.threads import BackgroundThread
 _log = logging.getLogger(__name__)
 
 UPDATE_SECONDS = 5.0
+_SECONDS_BETWEEN_LOOKS = 60.0
 _START_RETRY = patient_retry(UPDATE_SECONDS)
-# One attempt: the next update is the better repetition.
+# One attempt: the next update is the better repetition, or the next look where the work goes on without one.
 _UPDATE_RETRY = RetryPolicy(max_retries=0, max_elapsed=UPDATE_SECONDS)
 
 Change = Callable[[Progress], Progress]
@@ -91,9 +93,15 @@ class _Sender(ABC):
         self._history = self._history.tried(now)
         return progress, StreamRequest(content_state=state, **self._labels), retry
 
-    def _seconds_to_next_start(self) -> float | None:
-        """How long to wait for a change before a start that failed is tried again; None where none is to be."""
-        return max(self._history.resume_at - time.monotonic(), 0.1) if self._history.needs_start else None
+    def _seconds_to_next_look(self) -> float | None:
+        """How long to wait for a change before what is not shown yet is tried again; None where all is shown.
+
+        It was refused or lost, or iOS's budget had no room for it.
+        """
+        shown = self._history.shown
+        if self._history.since is None or (shown is not None and shown.state == self._progress.state):
+            return None
+        return self.paused_for or _SECONDS_BETWEEN_LOOKS
 
     def _delivered(self, progress: Progress, answer: StreamResponse) -> None:
         now, failure = time.monotonic(), InvalidResponseError("ActivitySmith answered without a success.")
@@ -183,9 +191,9 @@ class UpdateSender(_Sender):
             self._send()
 
     def _wait(self) -> bool:
-        """Wait for a change, or for the time to try a failed start again; False once nothing more is to be sent."""
+        """Wait for a change, or for the time to try again; False once nothing more is to be sent."""
         try:
-            return self._apply(self._changes.get(timeout=self._seconds_to_next_start()))
+            return self._apply(self._changes.get(timeout=self._seconds_to_next_look()))
         except queue.Empty:
             return True
 
@@ -272,7 +280,7 @@ class AsyncUpdateSender(_Sender):
         await self._send()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._seconds_to_next_start())
+                await asyncio.wait_for(self._changed.wait(), self._seconds_to_next_look())
             self._changed.clear()  # before the look at what changed, so that no change is missed
             self._apply()
             if self._stopped:
