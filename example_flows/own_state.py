@@ -31,7 +31,7 @@ def transform(rows: list[int], fail: bool) -> list[int]:
 on_failure = end_live_activity_stream_hook(failure_color="orange", failure_auto_dismiss_minutes=60)
 
 
-@flow(name="own-state", on_failure=[on_failure], on_crashed=[on_failure])
+@flow(name="own-state", on_failure=[on_failure], on_crashed=[on_failure], on_cancellation=[on_failure])
 def own_state(fail: bool = False) -> None:
     stream_live_activity(title="Own state")
     rows = transform(extract(), fail)

@@ -7,7 +7,11 @@ import sys
 
 from prefect import flow, task
 
-from activitysmith_integrations.prefect import end_live_activity_stream, stream_live_activity
+from activitysmith_integrations.prefect import (
+    end_live_activity_stream,
+    end_live_activity_stream_hook,
+    stream_live_activity,
+)
 
 
 @task
@@ -27,7 +31,11 @@ def load(rows: list[int]) -> None:
     print(f"loaded {len(rows)} rows")
 
 
-@flow(name="task-at-the-end")
+# What no step can show: a Ctrl-C, a SIGTERM or a cancellation stops the flow where it is.
+stopped = end_live_activity_stream_hook()
+
+
+@flow(name="task-at-the-end", on_crashed=[stopped], on_cancellation=[stopped])
 def task_at_the_end(fail: bool = False) -> None:
     stream_live_activity()
     try:

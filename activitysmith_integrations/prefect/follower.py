@@ -36,7 +36,8 @@ from activitysmith_integrations.prefect.run_watch import RunWatch, has_left, lin
 from activitysmith_integrations.prefect.shown_failures import RunRef
 from activitysmith_integrations.prefect.task_counts import impatient_client
 
-# Every so many looks, one is at the run itself: it may have another name by now, or have left this process.
+# The first of so many looks is at the run itself, too: it may have another name by now, which Prefect 3.6 gives it only
+# after its start, or have left this process.
 _LOOKS_PER_LOOK_AT_RUN = 15
 _STOP_SECONDS = 5.0
 
@@ -242,7 +243,7 @@ class Follower:
                     continue
                 looked_at, looks = now, looks + 1
                 try:
-                    self._look(api, sender, at_run=looks % _LOOKS_PER_LOOK_AT_RUN == 0)
+                    self._look(api, sender, at_run=looks % _LOOKS_PER_LOOK_AT_RUN == 1)
                 except Exception as error:
                     line = line_of_refusal(error, self.stream_key)
                     if line and not is_refused:
@@ -252,11 +253,10 @@ class Follower:
             _asking.discard(self.run_id)
 
     def _look(self, api: SyncPrefectClient, sender: UpdateSender, *, at_run: bool) -> None:
-        if not at_run:
-            if self._watch.look(api):
-                sender.update(self._progress)
-        elif has_left(self._watch.look_at_run(api), datetime.now(UTC)):
+        if at_run and has_left(self._watch.look_at_run(api), datetime.now(UTC)):
             self.leave()
+        elif self._watch.look(api) or at_run:
+            sender.update(self._progress)
 
     def _progress(self, progress: Progress) -> Progress:
         watch = self._watch

@@ -14,6 +14,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from prefect import runtime
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from activitysmith_integrations.core import forks
@@ -133,7 +134,8 @@ def _end_as_known(follower: Follower) -> None:
     try:
         deadline = time.monotonic() + seconds_for_calls(follower.settings.patience)
         with impatient_client(follower.settings.patience / 4) as api:
-            outcome = _outcome_of(api.read_flow_run(follower.run_id), follower.outcome)
+            run = api.read_flow_run(follower.run_id)
+            outcome = _outcome_of(run, _root_of(api, run), follower.outcome)
         if outcome is None:
             follower.stop(follower.outcome)
             follower.close()
@@ -145,13 +147,24 @@ def _end_as_known(follower: Follower) -> None:
     follower.log(*line)
 
 
-def _outcome_of(run: FlowRun, known: RunOutcome) -> RunOutcome | None:
+def _root_of(api: SyncPrefectClient, run: FlowRun) -> FlowRun:
+    """The run that a subflow belongs to in the end; the run itself where it is none."""
+    while run.parent_task_run_id:
+        parent_id = api.read_task_run(run.parent_task_run_id).flow_run_id
+        if parent_id is None:
+            break
+        run = api.read_flow_run(parent_id)
+    return run
+
+
+def _outcome_of(run: FlowRun, root: FlowRun, known: RunOutcome) -> RunOutcome | None:
     """How a run ended that left its process; None where it goes on later, or where somebody else will tell.
 
-    Paused, suspended and scheduled runs go on later. A runner or worker that started this process for the run calls
-    the hooks of a run that it cancels, and of one that is not over by now (Prefect 3.8).
+    Paused, suspended and scheduled runs go on later, and so do their subflows, which Prefect leaves running (3.8, 3.9).
+    A runner or worker that started this process for the run calls the hooks of a run that it cancels, and of one that
+    is not over by now (Prefect 3.8).
     """
-    if run.state is None or (not run.state.is_final() and runtime.flow_run.id == str(run.id)):
+    if run.state is None or (not run.state.is_final() and (_goes_on_later(root) or _is_of_runner(root))):
         return None
     result = "crashed" if run.state.is_running() else result_of(run.state)
     if result is None:
@@ -166,3 +179,11 @@ def _outcome_of(run: FlowRun, known: RunOutcome) -> RunOutcome | None:
         url=run_url("flow-run", run.id),
         error_text=run.state.message,
     )
+
+
+def _goes_on_later(run: FlowRun) -> bool:
+    return run.state is not None and not run.state.is_running() and result_of(run.state) is None
+
+
+def _is_of_runner(run: FlowRun) -> bool:
+    return bool(runtime.flow_run.id == str(run.id))

@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("prefect")
 
-from prefect import flow, get_client, task
+from prefect import flow, get_client, runtime, task
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Running, Scheduled, Suspended
@@ -235,8 +235,9 @@ def test_a_machine_without_a_thread_to_give_hides_no_failure(sandbox: Sandbox, m
 
 SCRIPT = """
 import os, signal, sys, time
-from prefect import flow, suspend_flow_run, task
-from prefect.states import Cancelled
+from prefect import flow, get_client, runtime, task
+from prefect.exceptions import Pause
+from prefect.states import Cancelled, Suspended
 from activitysmith_integrations.prefect import live_activity_hooks, open_runs
 
 @task
@@ -279,6 +280,17 @@ def forking():
     os.waitpid(child, 0)
     step()
 
+@flow(name="part", **hooks)
+def part(parent_id):
+    step()
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(parent_id, Suspended(timeout_seconds=60), force=True)  # as from the UI
+    raise Pause  # as the engine does then, which leaves the subflow running
+
+@flow(name="whole")
+def suspended():
+    part(runtime.flow_run.id)
+
 globals()[sys.argv[1]](return_state=True)
 """
 
@@ -293,6 +305,11 @@ def run(sandbox: Sandbox, tmp_path: Any, which: str) -> list[dict[str, Any]]:
     done = subprocess.run(command, env=environment, timeout=120, capture_output=True)
     assert b"Logging error" not in done.stderr
     return sandbox.story("nightly")
+
+
+def test_a_subflow_whose_run_is_suspended_goes_on_with_it(sandbox: Sandbox, tmp_path: Any, server: None) -> None:
+    assert [request["operation"] for request in run(sandbox, tmp_path, "suspended")][:1] == ["started"]
+    assert sandbox.living() == ["nightly"]
 
 
 @pytest.mark.parametrize(
@@ -397,6 +414,27 @@ def test_the_failed_task_that_began_first_is_named_as_people_named_it(
         eventually(lambda: count_tasks(api, run_id, since).failed == failed, "the failed tasks")
         assert first_failed_task(api, run_id, since) == name
         assert count_tasks(api, run_id, datetime.now(UTC) + timedelta(hours=1)) == TaskCounts()
+
+
+@flow(**live_activity_hooks("nightly"))
+def failing_for_one_table() -> None:
+    load("orders")
+
+
+def test_the_end_names_the_one_task_that_failed_as_people_named_it(sandbox: Sandbox, server: None) -> None:
+    failing_for_one_table(return_state=True)
+    (end,) = sandbox.ends("nightly")
+    assert end["content_state"]["message"].startswith("load orders failed after 0 tasks")
+
+
+def test_a_run_that_gets_its_name_while_it_goes_on_is_shown_by_it(sandbox: Sandbox, server: None) -> None:
+    @flow(**live_activity_hooks("nightly"))
+    def renamed() -> None:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(runtime.flow_run.id, name="orders-2026-11-28")
+        eventually(lambda: "orders-2026-11-28" in str(sandbox.story("nightly")), "the name")
+
+    renamed()
 
 
 @task
