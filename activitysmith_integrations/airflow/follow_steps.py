@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from activitysmith_integrations.airflow.follower import RunFollower
 from activitysmith_integrations.airflow.task_states import States
-from activitysmith_integrations.core.errors import ActivitySmithError, error_text
+from activitysmith_integrations.core.errors import ActivitySmithError, error_text, may_have_arrived
 from activitysmith_integrations.core.models.requests import StreamRequest
 from activitysmith_integrations.core.runs.budget import SECONDS_BETWEEN_STARTS
 from activitysmith_integrations.core.runs.ending import End, EndResult, missing_stream_response
@@ -128,6 +128,8 @@ def follow(follower: RunFollower, poll_interval: float, patience: float, log: An
         log.log(*line_of_end(key, end, result))
         if result.start is not None:  # with it the banner has sounded
             end = end.again()
+        elif may_have_arrived(result.error):
+            end = end.of_lost_answer()
         seconds = seconds_to_wait(result, give_up_at - time.monotonic(), attempts, random.random())
         if seconds is None:
             return result

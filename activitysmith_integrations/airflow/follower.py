@@ -180,7 +180,7 @@ class RunFollower:
             return None
         self._pending = progress
         state = progress.state if self._history.shown is None else without_type(progress.state)
-        self._history = self._history.tried(now)
+        self._history = self._history.tried(progress, now)
         return StreamRequest(content_state=state, **running_labels(self._outcome("succeeded"), self.run.options))
 
     def delivered(self, answer: StreamResponse, now: float) -> tuple[int, str]:
@@ -213,8 +213,9 @@ class RunFollower:
         outcome = replace(self._outcome(result), **asdict(counts), ended_at=datetime.now(UTC))
         options: Any = {"title": self.run.title, **self.run.options}
         end = build_end_or_default(outcome, options)
-        # What has ended although a start of this run was refused or lost does not show how the run went.
-        return end.of_unshown_run() if self._history.needs_start else end
+        # What has ended although a start of this run was refused or lost does not show how the run went, unless a
+        # callback has ended it: that of a run which Airflow ended.
+        return end.of_unshown_run() if self._history.needs_start and marked is None else end
 
     def _progress(self, states: States) -> Progress:
         tasks = self.run.tasks

@@ -65,8 +65,8 @@ class Ending:
 class ActivitySmithEndStreamNotifier(Callback):
     """Ends a Live Activity stream when a DAG or task is over, with the picture of what happened.
 
-    One instance serves ``on_success_callback``, ``on_failure_callback`` and ``on_skipped_callback``, on a DAG, a
-    task or in ``default_args``, and a ``DeadlineAlert`` (as ``AsyncCallback``; as ``SyncCallback`` from Airflow
+    One instance serves ``on_success_callback``, ``on_failure_callback`` and ``on_skipped_callback``, on a DAG or a
+    task, and a ``DeadlineAlert`` (as ``AsyncCallback``; as ``SyncCallback`` from Airflow
     3.2 on, since the scheduler of 3.1 stops at one): it tells success from failure by itself. On a start or a retry,
     where nothing is over, it does nothing.
 
@@ -183,9 +183,9 @@ class ActivitySmithEndStreamNotifier(Callback):
         """
         if self.stream_key is not None or not run.is_of_task or run.result == "succeeded":
             return False
-        if dag_callbacks.own_end(run.dag, "failure") is None:
-            return False
-        return run.is_ignored_failure or (dag_callbacks.is_shown(run.dag) and run.goes_on)
+        if run.is_ignored_failure:
+            return dag_callbacks.own_end(run.dag, "failure" if run.has_failed else "success") is not None
+        return dag_callbacks.own_end(run.dag, "failure") is not None and dag_callbacks.is_shown(run.dag) and run.goes_on
 
     def _is_ended_by_task(self, run: Run) -> bool:
         return run.is_ended_by_task or (run.is_of_dag and dag_callbacks.task_ends(run.dag, self.stream_key))

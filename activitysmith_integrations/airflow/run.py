@@ -64,9 +64,14 @@ class Run:
         return getattr(self.context["dag_run"], "clear_number", None) or 0
 
     @property
+    def began_at(self) -> str:
+        """When it began, as text; Airflow begins a run anew that is over and cleared, not one that goes on."""
+        return str(getattr(self.context["dag_run"], "start_date", None))
+
+    @property
     def identity(self) -> str:
         """What tells it from every other run, and from itself before it was cleared or tested again."""
-        return f"{self.dag_id}/{self.run_id}/{self.clear_number}/{getattr(self.context['dag_run'], 'start_date', None)}"
+        return f"{self.dag_id}/{self.run_id}/{self.clear_number}/{self.began_at}"
 
     @property
     def is_in_process(self) -> bool:

@@ -1,5 +1,6 @@
-"""What the processes of a run tell each other, as XComs. A run without faults that has the default key writes none.
+"""What the processes of a run tell each other, as XComs.
 
+A run without faults that has the default key writes none, but that of a task of its own which ends the stream.
 Workers share no memory. An XCom of the run's first task is a place where all of them look; it can be read on workers
 and in the dag-processor, and written on workers (Airflow 3.1 to 3.3; elsewhere Airflow may hang on it).
 """
@@ -147,10 +148,9 @@ class RunMemory:
             return None
 
     def note_end(self) -> None:
-        """Keep that this task instance has ended the stream: in a cleared run its state may be from before."""
-        if self._run.clear_number > 0:
-            with suppress(Exception):
-                self._set(ENDED_KEY, self._run.clear_number, self._own_place)
+        """Keep that this task instance has ended the stream: once the run is cleared its state may be from before."""
+        with suppress(Exception):
+            self._set(ENDED_KEY, self._run.began_at, self._own_place)
 
     def was_ended_before_clear(self, task_ids: Iterable[str]) -> bool:
         """Whether what some tasks ended was the stream of the run before it was cleared, and not since.
@@ -158,11 +158,11 @@ class RunMemory:
         Args:
             task_ids: The tasks that end the stream.
         """
-        number = self._run.clear_number
+        if self._run.clear_number == 0:
+            return False
         try:
-            return number > 0 and not any(
-                number in self._get(ENDED_KEY, self._place_of(task_id)) for task_id in task_ids
-            )
+            notes = (self._get(ENDED_KEY, self._place_of(task_id)) for task_id in task_ids)
+            return not any(self._run.began_at in of_task for of_task in notes)
         except Exception:  # better shown twice than never
             return True
 

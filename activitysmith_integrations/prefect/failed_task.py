@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, FrameType
 
 from prefect import Task
+from prefect.client.schemas.objects import TaskRun
 from prefect.exceptions import CancelledRun, MissingResult, PausedRun
+
+from activitysmith_integrations.prefect.task_counts import name_of_task_run
 
 # The module whose functions call a task's function, and stand before it in a traceback.
 _TASK_ENGINE = "prefect.task_engine"
@@ -62,8 +65,10 @@ def _task_that_raised(error: BaseException) -> str | None:
         # The engine raises a task's timeout itself; the task's own frames are in what it cut short (3.9).
         cut_short = [frame for cause in _causes(error) for frame in _frames(cause)]
         frames, frames_of_tasks = frames + cut_short, frames_of_tasks + cut_short
-    # The engine's frames hold the very task that ran; others may hold the one that it was made of, with_options().
-    known = [_task_names(frame for frame in frames if _is_engines(frame)), _task_names(frames)]
+    # The engine's frames hold the very task that ran, and its run, which may have a name of its own. Others may hold
+    # the task that it was made of, with_options().
+    engines = [frame for frame in frames if _is_engines(frame)]
+    known = [_run_names(engines), _task_names(engines), _task_names(frames)]
     # Two tasks made of one function that still cannot be told apart are not named.
     found = (names.get(frame.f_code, set()) for frame in frames_of_tasks for names in known)
     return next((name for names in found if len(names) == 1 for name in names), None)
@@ -87,13 +92,28 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
+def _run_names(engines: Iterable[FrameType]) -> dict[CodeType, set[str]]:
+    """The names of the task runs that these frames of Prefect's make, by the code of their tasks' functions."""
+    names: dict[CodeType, set[str]] = {}
+    for value in (value for frame in engines for value in frame.f_locals.values()):
+        if type(value).__module__ == _TASK_ENGINE and isinstance(run := getattr(value, "task_run", None), TaskRun):
+            code = _code_of(value.task)
+            if code is not None:
+                names.setdefault(code, set()).add(name_of_task_run(run.name, run.task_key, run.dynamic_key))
+    return names
+
+
 def _task_names(frames: Iterable[FrameType]) -> dict[CodeType, set[str]]:
     """The names of the tasks that these frames can see, by the code of their functions."""
     names: dict[CodeType, set[str]] = {}
     for frame in frames:
         for value in [*frame.f_globals.values(), *frame.f_locals.values()]:
             if issubclass(type(value), Task):  # isinstance would ask a proxy what it stands for, and may raise
-                code = getattr(inspect.unwrap(value.fn), "__code__", None)
+                code = _code_of(value)
                 if code is not None:
                     names.setdefault(code, set()).add(value.name)
     return names
+
+
+def _code_of(task: Task[..., object]) -> CodeType | None:
+    return getattr(inspect.unwrap(task.fn), "__code__", None)

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -135,7 +136,7 @@ def _end_as_known(follower: Follower) -> None:
         deadline = time.monotonic() + seconds_for_calls(follower.settings.patience)
         with impatient_client(follower.settings.patience / 4) as api:
             run = api.read_flow_run(follower.run_id)
-            outcome = _outcome_of(run, _root_of(api, run), follower.outcome)
+            outcome = None if _goes_on(api, run) else _outcome_of(run, follower.outcome)
         if outcome is None:
             follower.stop(follower.outcome)
             follower.close()
@@ -147,27 +148,32 @@ def _end_as_known(follower: Follower) -> None:
     follower.log(*line)
 
 
+def _goes_on(api: SyncPrefectClient, run: FlowRun) -> bool:
+    """Whether a run that left its process is not over, or somebody else will tell how it ended.
+
+    A runner or worker that started this process for the run calls the hooks of a run that it cancels, and of one that
+    is not over by now (Prefect 3.8). Where it suspends or reschedules the run, Prefect leaves the subflows running, and
+    they go on with it (3.8, 3.9).
+    """
+    if run.state is None or run.state.is_final():
+        return False
+    root = _root_of(api, run)
+    is_of_runner = runtime.flow_run.id in (str(run.id), str(root.id))
+    return is_of_runner or (root.state is not None and not root.state.is_running() and result_of(root.state) is None)
+
+
 def _root_of(api: SyncPrefectClient, run: FlowRun) -> FlowRun:
-    """The run that a subflow belongs to in the end; the run itself where it is none."""
-    while run.parent_task_run_id:
-        parent_id = api.read_task_run(run.parent_task_run_id).flow_run_id
-        if parent_id is None:
-            break
-        run = api.read_flow_run(parent_id)
+    """The run that a subflow belongs to in the end, as far as the API tells; the run itself where it is none."""
+    with suppress(Exception):
+        while run.parent_task_run_id and (parent_id := api.read_task_run(run.parent_task_run_id).flow_run_id):
+            run = api.read_flow_run(parent_id)
     return run
 
 
-def _outcome_of(run: FlowRun, root: FlowRun, known: RunOutcome) -> RunOutcome | None:
-    """How a run ended that left its process; None where it goes on later, or where somebody else will tell.
-
-    Paused, suspended and scheduled runs go on later, and so do their subflows, which Prefect leaves running (3.8, 3.9).
-    A runner or worker that started this process for the run calls the hooks of a run that it cancels, and of one that
-    is not over by now (Prefect 3.8).
-    """
-    if run.state is None or (not run.state.is_final() and (_goes_on_later(root) or _is_of_runner(root))):
-        return None
-    result = "crashed" if run.state.is_running() else result_of(run.state)
-    if result is None:
+def _outcome_of(run: FlowRun, known: RunOutcome) -> RunOutcome | None:
+    """How a run ended that left its process; None where it is paused, suspended or scheduled: it goes on later."""
+    result = None if run.state is None else "crashed" if run.state.is_running() else result_of(run.state)
+    if run.state is None or result is None:
         return None
     return replace(
         known,
@@ -179,11 +185,3 @@ def _outcome_of(run: FlowRun, root: FlowRun, known: RunOutcome) -> RunOutcome | 
         url=run_url("flow-run", run.id),
         error_text=run.state.message,
     )
-
-
-def _goes_on_later(run: FlowRun) -> bool:
-    return run.state is not None and not run.state.is_running() and result_of(run.state) is None
-
-
-def _is_of_runner(run: FlowRun) -> bool:
-    return bool(runtime.flow_run.id == str(run.id))

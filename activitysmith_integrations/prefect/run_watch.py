@@ -222,10 +222,7 @@ class RunWatch:
         """
         counts = self.counts or TaskCounts()
         started_at = self.started_at or outcome.started_at
-        failed_step = outcome.failed_step
-        # The API knows the name of the task's run, such as of one of many that were mapped.
-        if failed_step == UNNAMED_TASK or (failed_step and self.failed and counts.failed == 1):
-            failed_step = self.failed
+        failed_step = self.failed if outcome.failed_step == UNNAMED_TASK else outcome.failed_step
         outcome = replace(outcome, run=self.name, label=self.name, started_at=started_at, failed_step=failed_step)
         if outcome.result == "succeeded":
             return replace(outcome, steps_done=total, steps_total=total, tasks_failed=counts.failed)

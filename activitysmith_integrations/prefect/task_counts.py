@@ -134,10 +134,10 @@ def first_failed_task(
     if not found and not is_first_attempt:
         again = _subflows_run_again(api, run_id, since)
         found = [run for run in again if run["state_type"] == StateType.FAILED.value]
-    return next((_name_of(run["name"], run["task_key"], run["dynamic_key"]) for run in found), None)
+    return next((name_of_task_run(run["name"], run["task_key"], run["dynamic_key"]) for run in found), None)
 
 
-def _name_of(name: str, task_key: str, dynamic_key: str) -> str:
+def name_of_task_run(name: str, task_key: str, dynamic_key: str) -> str:
     """What people call a task: the name of its run without what Prefect adds (3.6 to 3.9).
 
     That is a hyphen, and all of the run's own key or three letters of it. For the run of a deployment that another flow

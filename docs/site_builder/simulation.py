@@ -95,7 +95,7 @@ def _send(service: _Service, run: _Run, now: float) -> None:
     state = run.progress.state if run.history.shown is None else without_type(run.progress.state)
     request = StreamRequest(content_state=state)
     is_start = run.history.shown is None
-    run.history = run.history.tried(now)
+    run.history = run.history.tried(run.progress, now)
     try:
         service.call(now, lambda moment: service.account.put(run.key, request, moment))
     except RefusedError as error:

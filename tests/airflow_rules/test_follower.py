@@ -12,7 +12,7 @@ from airflow_rules.dags import dag
 from activitysmith_integrations.airflow import follow_steps
 from activitysmith_integrations.airflow.follower import FollowedRun, RunFollower
 from activitysmith_integrations.airflow.task_states import Tasks
-from activitysmith_integrations.core import BadRequestError, RateLimitError, StreamResponse
+from activitysmith_integrations.core import APITimeoutError, BadRequestError, RateLimitError, StreamResponse
 from activitysmith_integrations.core.runs.ending import EndResult
 
 MAPPED = {"is_mapped": True}
@@ -225,3 +225,29 @@ def test_the_banner_of_a_failure_sounds_once_however_often_its_end_is_tried() ->
     assert isinstance(again, follow_steps.SendEnd)
     assert [step.end.request.alert is None for step in (first, again)] == [False, True]
     assert [step.end.starts for step in (first, again)] == ["where_unknown", "never"]
+
+
+def refused_start() -> RunFollower:
+    follower = RunFollower(followed())
+    assert follower.next_request({"a": "running"}, 1000.0)
+    follower.failed(RateLimitError(429), 1000.0)
+    return follower
+
+
+def test_what_an_earlier_run_ended_is_started_for_a_failure_unless_a_callback_may_have_ended_it() -> None:
+    states = {"a": "success", "b": "failed", "c": "upstream_failed"}
+    assert refused_start().end(states).starts == "where_inactive"
+    assert refused_start().end(states, "timed_out").starts == "where_unknown"
+
+
+def test_an_end_that_was_lost_starts_nothing_that_it_may_have_ended() -> None:
+    follower = refused_start()
+    steps = follow_steps.follow(follower, 5.0, 600.0, logging.getLogger("test"))
+    next(steps)
+    steps.send({"a": "success", "b": "failed", "c": "upstream_failed"})
+    first = steps.send("failed")
+    assert isinstance(steps.send(EndResult(error=APITimeoutError("slow"))), follow_steps.Wait)
+    again = steps.send(None)
+    assert isinstance(first, follow_steps.SendEnd)
+    assert isinstance(again, follow_steps.SendEnd)
+    assert [step.end.starts for step in (first, again)] == ["where_inactive", "where_unknown"]

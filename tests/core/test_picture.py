@@ -437,6 +437,8 @@ def test_the_picture_does_not_depend_on_the_engine(outcome: RunOutcome, options:
         ({"title": "Nightly", "message": "12,000 rows are loaded"}, "alert"),
         ({"title": "Nightly", "type": "progress", "percentage": 100}, "progress"),
         ({"title": "Nightly"}, None),
+        ({"title": "Nightly", "metrics": [{"label": "Rows", "value": 3}]}, None),
+        ({"title": "Nightly", "percentage": 100, "value": 15}, None),
     ],
 )
 def test_a_state_of_ones_own_is_of_the_type_that_its_members_show(state: dict[str, Any], kind: str | None) -> None:

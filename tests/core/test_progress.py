@@ -132,7 +132,7 @@ def test_work_of_unknown_length_is_shown_at_counts_that_grow() -> None:
         at = at.updated(done=done)
         if is_due(at, history, 0.0):
             sent.append(done)
-            history = history.tried(0.0).delivered(at, _answer("started" if done == 0 else "updated"), 0.0)
+            history = history.tried(at, 0.0).delivered(at, _answer("started" if done == 0 else "updated"), 0.0)
     assert sent == [0, 1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500]
 
 
@@ -218,8 +218,21 @@ def test_a_new_activity_has_a_budget_of_its_own() -> None:
 
 def test_a_stream_that_ran_before_us_is_no_older_than_our_first_word() -> None:
     at = Progress.begin("Nightly", 3)
-    history = UpdateHistory().tried(0).failed(APITimeoutError(), 1).tried(9).delivered(at, _answer("updated"), 10)
+    lost = UpdateHistory().tried(at, 0).failed(APITimeoutError(), 1)
+    history = lost.tried(at, 9).delivered(at, _answer("updated"), 10)
     assert (history.updates, history.since) == (2, 10)
+
+
+def test_a_segment_that_was_lost_is_repeated_with_what_those_to_come_leave() -> None:
+    at, answer = Progress.begin("Nightly", 10), _answer("started")
+    history = UpdateHistory().tried(at, 0.0).delivered(at, answer, 0.0)
+    attempts = 0
+    for done in range(1, 10):
+        at = at.updated(done=done)
+        while is_due(at, history, 1.0):
+            history, attempts = history.tried(at, 1.0).failed(APITimeoutError(), 1.0), attempts + 1
+    assert attempts == 11
+    assert history.tried_milestone == at.milestone  # the last segment had its turn
 
 
 # Seconds until the next move, what it is, and what becomes of a request.
@@ -241,7 +254,7 @@ def test_no_work_spends_more_than_the_budget_or_sends_what_is_shown(
         at = at.updated(done=what) if isinstance(what, int) else at.updated(note=what)
         if not is_due(at, history, now):
             continue
-        history = history.tried(now)
+        history = history.tried(at, now)
         if fate == "fails":
             history = history.failed(APITimeoutError(), now)
             continue
@@ -266,7 +279,7 @@ def test_other_changes_never_take_the_place_of_a_segment(total: int, notes: list
             at = at.updated(done=done) if number == 0 else at.updated(note=f"change {number}")
             if is_due(at, history, 0.0):
                 sent.append(at.state["current_step"])
-                history = history.tried(0.0).delivered(at, _answer("started" if len(sent) == 1 else "updated"), 0.0)
+                history = history.tried(at, 0.0).delivered(at, _answer("started" if len(sent) == 1 else "updated"), 0.0)
     number = at.state["number_of_steps"]
     assert sorted(set(sent)) == list(range(number))
     assert len(sent) <= 12

@@ -14,7 +14,7 @@ NO_PLACE = RateLimitError(429, {"error": "limit", "limit": 4, "active": 4})
 
 
 def after(error: Exception, now: float = 100.0) -> UpdateHistory:
-    return UpdateHistory().tried(now).failed(error, now)
+    return UpdateHistory().tried(BAR, now).failed(error, now)
 
 
 @pytest.mark.parametrize("error", [NO_PLACE, ServerError(500), APITimeoutError("slow"), RateLimitError(429)])
@@ -40,13 +40,13 @@ def test_only_a_start_that_was_refused_for_certain_is_no_stream(error: Exception
 
 
 def test_a_lost_start_is_not_forgotten_when_a_later_one_is_refused() -> None:
-    history = after(APITimeoutError("slow")).tried(170).failed(NO_PLACE, 170)
+    history = after(APITimeoutError("slow")).tried(BAR, 170).failed(NO_PLACE, 170)
     assert not history.was_never_shown
 
 
 def test_a_stream_that_is_shown_at_last_goes_on_as_any_other() -> None:
     answer: Any = STARTED
-    history = after(NO_PLACE).tried(170).delivered(BAR, StreamResponse(**answer), 170)
+    history = after(NO_PLACE).tried(BAR, 170).delivered(BAR, StreamResponse(**answer), 170)
     assert not history.needs_start
     assert not history.was_never_shown
     assert is_due(BAR.updated(done=1), history, 171)
@@ -55,6 +55,6 @@ def test_a_stream_that_is_shown_at_last_goes_on_as_any_other() -> None:
 def test_many_lost_starts_end_when_ioss_budget_does() -> None:
     history, now = UpdateHistory(), 0.0
     for _ in range(12):
-        history = history.tried(now).failed(APITimeoutError("slow"), now)
+        history = history.tried(BAR, now).failed(APITimeoutError("slow"), now)
         now += SECONDS_BETWEEN_STARTS
     assert not is_due(BAR, history, now)

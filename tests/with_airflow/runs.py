@@ -58,6 +58,11 @@ class Run:
         self.started = datetime.now(UTC)
         self.asked: list[str] = []
 
+    def clear(self) -> None:
+        """Begin anew, once it is over."""
+        self.clear_number += 1
+        self.started = datetime.now(UTC)
+
     def expand(self, task_id: str) -> list[tuple[str, int]]:
         """The instances of a task; a mapped one gets them now."""
         if task_id not in self.instances:

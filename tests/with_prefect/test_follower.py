@@ -418,13 +418,29 @@ def test_the_failed_task_that_began_first_is_named_as_people_named_it(
 
 @flow(**live_activity_hooks("nightly"))
 def failing_for_one_table() -> None:
+    unload(return_state=True)
     load("orders")
 
 
-def test_the_end_names_the_one_task_that_failed_as_people_named_it(sandbox: Sandbox, server: None) -> None:
-    failing_for_one_table(return_state=True)
+@flow
+def part() -> None:
+    load("customers")
+
+
+@flow(**live_activity_hooks("nightly"))
+def failing_in_a_part() -> None:
+    part()
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"), [(failing_for_one_table, "load orders"), (failing_in_a_part, "load customers")]
+)
+def test_the_end_names_the_task_that_failed_as_people_named_it(
+    subject: Any, name: str, sandbox: Sandbox, server: None
+) -> None:
+    subject(return_state=True)
     (end,) = sandbox.ends("nightly")
-    assert end["content_state"]["message"].startswith("load orders failed after 0 tasks")
+    assert end["content_state"]["message"].startswith(f"{name} failed after 0 tasks")
 
 
 def test_a_run_that_gets_its_name_while_it_goes_on_is_shown_by_it(sandbox: Sandbox, server: None) -> None:

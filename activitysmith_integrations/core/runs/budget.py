@@ -23,6 +23,7 @@ class UpdateHistory:
     Args:
         updates: How many requests went out, the start and failed ones included: those may have arrived.
         since: When the activity began at the latest, None before the first request.
+        tried_milestone: The milestone that went out last.
         shown: What the service last answered that it shows; None where it shows nothing, as far as is known.
         may_run: Whether an activity may be there: a request was delivered, or one was lost that may have arrived.
         resume_at: The moment until which the service is left alone.
@@ -30,13 +31,15 @@ class UpdateHistory:
 
     updates: int = 0
     since: float | None = None
+    tried_milestone: tuple[object, ...] | None = None
     shown: Progress | None = None
     may_run: bool = False
     resume_at: float = 0.0
 
-    def tried(self, now: float) -> "UpdateHistory":
+    def tried(self, progress: Progress, now: float) -> "UpdateHistory":
         """The history after a request went out."""
-        return replace(self, updates=self.updates + 1, since=now if self.since is None else self.since)
+        since = now if self.since is None else self.since
+        return replace(self, updates=self.updates + 1, since=since, tried_milestone=progress.milestone)
 
     def delivered(self, progress: Progress, answer: StreamResponse, now: float) -> "UpdateHistory":
         """The history after the service took the last request: a new activity has had nothing but that."""
@@ -104,5 +107,7 @@ def is_due(progress: Progress, history: UpdateHistory, now: float) -> bool:
         return not history.may_run or may_update(history.updates, now - history.since)
     if progress.state == shown.state:
         return False
-    reserved = 0 if shown.milestone != progress.milestone else progress.reserved_updates
+    # One that was lost is repeated with what those to come leave.
+    is_new = progress.milestone not in (shown.milestone, history.tried_milestone)
+    reserved = 0 if is_new else progress.reserved_updates
     return may_update(history.updates, now - history.since, reserved=reserved)

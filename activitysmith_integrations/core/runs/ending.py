@@ -83,8 +83,11 @@ class End:
             is_silent: Whether it makes no sound either where the stream was started anew meanwhile.
         """
         request = without_banner(self.request) if is_silent else self.request
-        starts: Starts = "never" if self.starts == "never" else "where_unknown"
-        return replace(self, request=request, starts=starts, is_shown=True)
+        return replace(self.of_lost_answer(), request=request, is_shown=True)
+
+    def of_lost_answer(self) -> "End":
+        """The same after an attempt that got no answer: what is inactive may show how this run ended."""
+        return replace(self, starts="where_unknown") if self.starts == "where_inactive" else self
 
     def again(self) -> "End":
         """The same once its banner has sounded: without it, and starting nothing."""

@@ -60,12 +60,18 @@ def end_request(outcome: RunOutcome, options: EndOptions | None = None) -> EndSt
 
 
 def _typed(end: EndStreamRequest) -> EndStreamRequest:
-    """The request with the type of a state that names none: else the service takes the stream's, which may not fit."""
+    """The request with the type of a state that names none: else the service takes the stream's, which may not fit.
+
+    It is left to the service where the members do not tell.
+    """
     state = end.content_state.to_wire() if end.content_state else {}
     kind = _type_of(state)
-    if kind is None or "type" in state:
+    if kind is None or "type" in state or "metrics" in state:  # metrics or stats
         return end
-    return EndStreamRequest(content_state={"type": kind, **state}, alert=end.alert, **_beside_state(end))
+    try:
+        return EndStreamRequest(content_state={"type": kind, **state}, alert=end.alert, **_beside_state(end))
+    except InvalidRequestError:
+        return end
 
 
 def check_end_options(

@@ -90,7 +90,7 @@ class _Sender(ABC):
             return None
         retry = _UPDATE_RETRY if self._history.updates else _START_RETRY
         state = progress.state if self._history.shown is None else without_type(progress.state)
-        self._history = self._history.tried(now)
+        self._history = self._history.tried(progress, now)
         return progress, StreamRequest(content_state=state, **self._labels), retry
 
     def _seconds_to_next_look(self) -> float | None:
@@ -101,6 +101,8 @@ class _Sender(ABC):
         shown = self._history.shown
         if self._history.since is None or (shown is not None and shown.state == self._progress.state):
             return None
+        if shown is None and is_due(self._progress, self._history, time.monotonic()):
+            return 0.0
         return self.paused_for or _SECONDS_BETWEEN_LOOKS
 
     def _delivered(self, progress: Progress, answer: StreamResponse) -> None:
