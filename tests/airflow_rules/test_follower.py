@@ -245,7 +245,7 @@ def test_an_end_that_was_lost_starts_nothing_that_it_may_have_ended() -> None:
     steps = follow_steps.follow(follower, 5.0, 600.0, logging.getLogger("test"))
     next(steps)
     steps.send({"a": "success", "b": "failed", "c": "upstream_failed"})
-    first = steps.send("failed")
+    first = steps.send("running")
     assert isinstance(steps.send(EndResult(error=APITimeoutError("slow"))), follow_steps.Wait)
     again = steps.send(None)
     assert isinstance(first, follow_steps.SendEnd)
