@@ -11,7 +11,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -28,7 +28,7 @@ from support.sandbox import KEY, Sandbox
 from support.service import ENDED
 
 from activitysmith_integrations.core import ActivitySmithClient
-from activitysmith_integrations.prefect import ActivitySmithCredentials, live_activity_hooks
+from activitysmith_integrations.prefect import ActivitySmithCredentials, live_activity_hooks, open_runs
 from activitysmith_integrations.prefect.follower import Follower
 from activitysmith_integrations.prefect.hooks import HookSettings
 from activitysmith_integrations.prefect.run_watch import (
@@ -305,6 +305,16 @@ def run(sandbox: Sandbox, tmp_path: Any, which: str) -> list[dict[str, Any]]:
     done = subprocess.run(command, env=environment, timeout=120, capture_output=True)
     assert b"Logging error" not in done.stderr
     return sandbox.story("nightly")
+
+
+def test_a_subflow_of_whose_parent_the_api_does_not_tell_is_over_with_its_process() -> None:
+    class Unreachable:
+        def read_task_run(self, task_run_id: UUID) -> None:
+            raise OSError
+
+    api: Any = Unreachable()
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), parent_task_run_id=uuid4(), state=Running())
+    assert not open_runs._goes_on(api, run)
 
 
 def test_a_subflow_whose_run_is_suspended_goes_on_with_it(sandbox: Sandbox, tmp_path: Any, server: None) -> None:
