@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["ActivitySmithEndStreamNotifier", "ActivitySmithStreamNotifier", "end_activitysmith_stream"]
 
 
+FOLLOWER_ENDS = "The task that follows the run ends its Live Activity stream."
+
+
 @dataclass(frozen=True)
 class Ending:
     """An end that is ready to be sent.
@@ -51,7 +54,7 @@ class Ending:
         target: Where it goes.
         end: How the stream is to end.
         start_may_come: Whether a start got no answer, so that the service may still take it up.
-        is_second: Whether a task of the run ends the stream as well, and has shown this if it ran.
+        is_second: Whether a task of the run, or its callback, ends the stream as well, and has shown this if it ran.
         remembered: What later ends in this process know of it; None for a stream that a task has for itself.
     """
 
@@ -66,9 +69,9 @@ class ActivitySmithEndStreamNotifier(Callback):
     """Ends a Live Activity stream when a DAG or task is over, with the picture of what happened.
 
     One instance serves ``on_success_callback``, ``on_failure_callback`` and ``on_skipped_callback``, on a DAG or a
-    task, and a ``DeadlineAlert`` (as ``AsyncCallback``; as ``SyncCallback`` from Airflow
-    3.2 on, since the scheduler of 3.1 stops at one): it tells success from failure by itself. On a start or a retry,
-    where nothing is over, it does nothing.
+    task, and a ``DeadlineAlert`` (as ``AsyncCallback``; as ``SyncCallback`` from Airflow 3.2 on, since the scheduler
+    of 3.1 stops at one): it tells success from failure by itself. On a start or a retry, where nothing is over, it does
+    nothing.
 
     It takes *patience* seconds at most whatever the network does (and what Airflow itself takes to hand out a
     connection), logs one line, and never raises. Many callbacks in one process share 40 seconds.
@@ -161,7 +164,8 @@ class ActivitySmithEndStreamNotifier(Callback):
             say(self, line_of_unshown_end(target.stream_key))
             return None
         may_come = failed_start is not None and failed_start.may_run and failed_start.is_recent(time.time())
-        is_second = not is_news and self._is_ended_by_task(run)
+        is_by_callback = run.is_of_dag and dag_callbacks.task_ends(run.dag, self.stream_key)
+        is_second = (run.is_ended_by_task or is_by_callback) and not is_news
         ending = Ending(target, end, start_may_come=may_come, is_second=is_second)
         return _after_earlier_ends(ending, run) if is_about_run(self, run) else ending
 
@@ -171,7 +175,7 @@ class ActivitySmithEndStreamNotifier(Callback):
         if run.result is None:
             return "Nothing is over yet, so the Live Activity stream goes on."
         if run.is_of_task and self.stream_key is None and run.is_followed:
-            return "The task that follows the run ends its Live Activity stream."
+            return FOLLOWER_ENDS
         if self._is_left_to_dag(run):
             return "The run is not over, so its Live Activity stream goes on."
         return None
@@ -186,9 +190,6 @@ class ActivitySmithEndStreamNotifier(Callback):
         if run.is_ignored_failure:
             return dag_callbacks.own_end(run.dag, "failure" if run.has_failed else "success") is not None
         return dag_callbacks.own_end(run.dag, "failure") is not None and dag_callbacks.is_shown(run.dag) and run.goes_on
-
-    def _is_ended_by_task(self, run: Run) -> bool:
-        return run.is_ended_by_task or (run.is_of_dag and dag_callbacks.task_ends(run.dag, self.stream_key))
 
     def _is_news(self, run: Run) -> bool:
         """Whether a stream that has ended does not show this failure, since it was ended before.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from activitysmith_integrations.airflow.callbacks import say
 from activitysmith_integrations.airflow.developer_commands import DAGS_TEST_FOLLOWS_NOTHING
-from activitysmith_integrations.airflow.notifications import ActivitySmithEndStreamNotifier
+from activitysmith_integrations.airflow.notifications import FOLLOWER_ENDS, ActivitySmithEndStreamNotifier
 from activitysmith_integrations.airflow.run_memory import RunMemory
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class EndUnfollowedRun(ActivitySmithEndStreamNotifier):
             return None
         if state == "success" and RunMemory(run).was_ended_before_clear([self.follower]):
             return None
-        return "The task that follows the run ends its Live Activity stream."
+        return FOLLOWER_ENDS
 
     def _is_news(self, run: Run) -> bool:
         # Of a timeout the trigger may have been quicker, and without states nobody knows.
