@@ -10,15 +10,17 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
+import psutil
 from support import processes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +71,9 @@ PARTS: dict[str, dict[str, int]] = {
 }
 # More than there are cores, since sessions wait for servers that they start.
 AT_ONCE = 2 * (os.cpu_count() or 2)
+# The seconds after which a session is taken to hang. The longest takes eleven minutes on two slow cores, and one test
+# that hangs ends it after ten (pyproject.toml).
+LONGEST = 30 * 60
 
 # What nox prints when a session starts, and above all that it printed when it is over.
 STARTS = re.compile(r"Starting session (\S+)\.\.\.$")
@@ -92,7 +97,8 @@ class Run:
     def go(self) -> None:
         """Run them in the environments that are made; print a line for each, and all that a failed one printed."""
         log, shown = LOGS / "nox.log", True
-        with nox("--no-install", "--allow-parallel", f"--parallel={AT_ONCE}", "--session", *self.expected) as process:
+        options = ("--no-install", "--allow-parallel", f"--parallel={AT_ONCE}")
+        with nox(*options, "--session", *self.expected) as process, no_session_hangs(process):
             for line in process.stdout or ():
                 if starts := STARTS.match(line):
                     self.began[starts[1]] = time.monotonic()
@@ -161,6 +167,30 @@ def nox(*options: str) -> Iterator["subprocess.Popen[str]"]:
         except BaseException:
             processes.stop([process], grace=5)
             raise
+
+
+@contextmanager
+def no_session_hangs(nox: "subprocess.Popen[str]") -> Iterator[None]:
+    """End what takes too long, and what goes on after its session: nox waits for all that can print."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(10):
+            with suppress(psutil.NoSuchProcess):
+                for session in psutil.Process(nox.pid).children():
+                    hangs = time.time() - session.create_time() > LONGEST
+                    if hangs:
+                        print(f"ended after {minutes(LONGEST)}: {' '.join(session.cmdline())}", flush=True)
+                    if hangs or session.status() == psutil.STATUS_ZOMBIE:
+                        processes.kill(session.pid)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
 
 
 def made_environments(names: Iterable[str]) -> bool:

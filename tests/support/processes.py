@@ -86,7 +86,7 @@ def stop(processes: Iterable[subprocess.Popen[Any]], *, grace: float) -> None:
     """
     roots = list(processes)
     # Looked for before they end, since what they leave behind then has another parent.
-    family = _family(roots)
+    family = _family(root.pid for root in roots)
     for root in roots:
         if root.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -95,16 +95,25 @@ def stop(processes: Iterable[subprocess.Popen[Any]], *, grace: float) -> None:
     for root in roots:
         with contextlib.suppress(subprocess.TimeoutExpired):
             root.wait(max(0, deadline - time.monotonic()))
-    for process in family | _family(roots):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
+    _kill(family | _family(root.pid for root in roots))
     for root in roots:
         root.wait()
 
 
-def _family(roots: Iterable[subprocess.Popen[Any]]) -> set[psutil.Process]:
+def kill(pid: int) -> None:
+    """End a process with a session of its own, and all that it started, as a lost machine does."""
+    _kill(_family([pid]))
+
+
+def _kill(family: Iterable[psutil.Process]) -> None:
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _family(pids: Iterable[int]) -> set[psutil.Process]:
     """The processes, those of their sessions and those that they started."""
-    leaders = {root.pid for root in roots}
+    leaders = set(pids)
     family = set[psutil.Process]()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
@@ -159,9 +168,7 @@ class Deployment:
     def kill(self, label: str) -> None:
         """End a server and all that it started as a lost machine does."""
         server = self._servers.pop(label)
-        for process in _family([server]):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        kill(server.pid)
         server.wait()
 
     def call(self, label: str, program: str, *arguments: str, **variables: str) -> int:
