@@ -65,21 +65,12 @@ def heartbeat_setting() -> Any:
 @pytest.fixture(scope="session")
 def server(heartbeat_setting: Any) -> Iterator[None]:
     """A Prefect server for the whole session: it takes half a minute to start."""
-    from prefect.settings import temporary_settings
+    from prefect.settings import PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
+    # A server on SQLite that acts on automations can stand still for good when one is saved (PrefectHQ/prefect#23055).
+    passive = temporary_settings({PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED: False})
     # A flow run that gives heartbeats takes a second to end, since the thread that gives them sleeps.
-    silent = temporary_settings(updates={heartbeat_setting: None})
-    with prefect_test_harness(server_startup_timeout=120), silent:
+    silent = temporary_settings({heartbeat_setting: None})
+    with passive, prefect_test_harness(server_startup_timeout=120), silent:
         yield
-
-
-@pytest.fixture(scope="module")
-def automations(server: None) -> Iterator[None]:
-    """What a module's tests save goes with them: an automation answers the runs of all later tests."""
-    from prefect import get_client
-
-    yield
-    with get_client(sync_client=True) as client:
-        for automation in client.read_automations():
-            client.delete_automation(automation.id)

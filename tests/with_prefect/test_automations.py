@@ -43,7 +43,7 @@ def nightly() -> None: ...
 
 
 @pytest.fixture(scope="module")
-def known(automations: None) -> None:
+def known(server: None) -> None:
     """The server knows the flow and a deployment of it."""
     with get_client(sync_client=True) as client:
         client.create_deployment(client.create_flow(nightly), "prod")

@@ -35,7 +35,7 @@ def run(flow: Any, fail: bool) -> Any:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("fail", [False, True])
 def test_the_example_shows_its_run_from_start_to_end_and_names_the_step_that_failed(
-    path: Path, fail: bool, sandbox: Sandbox, automations: None
+    path: Path, fail: bool, sandbox: Sandbox, server: None
 ) -> None:
     flow = getattr(load(path), path.stem)
     assert flow.name == path.stem.replace("_", "-")
