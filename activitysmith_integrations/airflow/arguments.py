@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MappingView, Sequence, Set as AbstractSet
 from typing import Any, TypeAlias
 
 from activitysmith_integrations.core.errors import InvalidRequestError
@@ -12,6 +12,8 @@ Path: TypeAlias = tuple[str | int, ...]
 
 # Python and pydantic-core themselves stop at a few hundred; requests need five levels, and a webhook's body some more.
 _MAX_LEVELS = 100
+_COLLECTIONS = (Mapping, Sequence, AbstractSet, MappingView)
+_BYTES = (bytes, bytearray, memoryview)
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any, path: Path) -> Any:
-    """A value with strings for enums' members, and mappings for models; the value itself where it holds none of them.
+    """A value as strings, lists and mappings, such as an enum, a set or a model; what is one stays the same object.
 
     Airflow tells another task's data from templates by identity, so what needs no change stays the same object.
 
@@ -46,7 +48,7 @@ def plain(value: Any, path: Path) -> Any:
         value = value.to_wire()
     elif is_own_json(path):
         value = _in_json(value)
-    if not isinstance(value, (Mapping, list, tuple)):
+    if not isinstance(value, _COLLECTIONS) or isinstance(value, _BYTES):
         return value
     if len(path) > _MAX_LEVELS:
         rule = f"is nested more than {_MAX_LEVELS} levels deep; it may hold itself"
@@ -55,7 +57,7 @@ def plain(value: Any, path: Path) -> Any:
         members = {_name(name): plain(member, (*path, _name(name))) for name, member in value.items()}
         return value if _same_objects(value, members) and _same_objects(value.values(), members.values()) else members
     entries = [plain(entry, (*path, index)) for index, entry in enumerate(value)]
-    return value if _same_objects(value, entries) else entries
+    return value if isinstance(value, (list, tuple)) and _same_objects(value, entries) else entries
 
 
 def is_own_json(path: Path) -> bool:

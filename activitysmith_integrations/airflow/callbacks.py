@@ -139,18 +139,18 @@ def target_of(callback: Callback, run: Run) -> Target:
 
 
 def _rendered_key(callback: Callback, written: str, run: Run, environment: jinja2.Environment) -> str:
-    try:
-        return templates.render_name("stream_key", written, run.context, environment)
-    except Exception as error:
-        if run.is_of_task:
-            raise
+    if templates.is_template(written):
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # Where no task ran, Airflow gives a DAG's callback nothing but the DAG, the run's id and the reason.
+        # It may name the present time or the task. And where no task ran, Airflow gives a DAG's callback nothing but
+        # the DAG, the run's id and the reason.
         known = RunMemory(run).key(written)
         if known is not None:
             return known
-        if run.result == "succeeded":
+    try:
+        return templates.render_name("stream_key", written, run.context, environment)
+    except Exception as error:
+        if run.is_of_task or run.result == "succeeded":
             raise
         # No task could tell the key either, such as one made of ds in a run without a logical date.
         text = f"{stream_in_words(callback)} has no key in this run, so its failure is shown in a stream of its own"

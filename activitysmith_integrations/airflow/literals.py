@@ -18,6 +18,8 @@ from activitysmith_integrations.core.runs.outcome import check_options
 from activitysmith_integrations.core.runs.picture import check_end_options
 from activitysmith_integrations.core.suggest import check_names, value_at, with_value
 
+_NOT_THERE = object()
+
 
 def check_key(stream_key: Any) -> None:
     """Refuse a stream key that the service would refuse.
@@ -99,8 +101,8 @@ def _is_of_literal(options: dict[str, Any], member: str, rule: str) -> bool:
     """Whether a rule is broken whatever templates render to: by a value that is given, or a name that is written."""
     if not templates_in(options.get(member.partition(".")[0])):
         return True
-    value = value_at(options, member)
-    if value is None:
+    value = value_at(options, member, _NOT_THERE)
+    if value is _NOT_THERE:
         return rule.startswith("is required")
     return rule.startswith("is not a member") or not templates_in(value)
 

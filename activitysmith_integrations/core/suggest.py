@@ -42,10 +42,10 @@ def meant_option(name: str, known: Collection[str], synonyms: Mapping[str, str] 
     from activitysmith_integrations.core.models.states import ContentState
 
     members = list(ContentState.model_fields) if "content_state" in known else []
-    synonym = {**_SYNONYMS, **(synonyms or {})}.get(name, "")
-    if synonym in known:
-        return _did_you_mean(name, synonym)
-    for word in (name, closest(name, [*known, *members]) or name):
+    others = {word: meant for word, meant in {**_SYNONYMS, **(synonyms or {})}.items() if meant in known}
+    for word in (name, closest(name, [*known, *others, *members]) or name):
+        if word in others:
+            return _did_you_mean(name, others[word])
         for names, place in ((known, ""), (members, " in content_state")):
             found = _with_word(word, names)
             if 0 < len(found) <= _MAX_MEANT:
@@ -99,20 +99,21 @@ def check_names(
         raise InvalidRequestError((name, f"is not an option; {hint}"))
 
 
-def value_at(options: Any, path: str) -> Any:
-    """The value that a member of options has, None where it has none.
+def value_at(options: Any, path: str, default: Any = None) -> Any:
+    """The value that a member of options has.
 
     Args:
         options: The options.
         path: The member, such as ``action.url`` or ``tags.1``.
+        default: What a member has that is not there.
     """
     for name in path.split("."):
         if isinstance(options, Mapping):
-            options = options.get(name)
+            options = options.get(name, default)
         elif isinstance(options, (list, tuple)) and name.isdigit() and int(name) < len(options):
             options = options[int(name)]
         else:
-            return None
+            return default
     return options
 
 

@@ -223,7 +223,7 @@ def test_none_means_not_said() -> None:
         ({"zzz": 1}, "zzz: is not an option; known are on_success,"),
         ({"on_failure": "loud"}, "on_failure: 'loud' is not among alert, segmented_progress, progress"),
         ({"tags": "prod"}, "tags: must be a list of strings, not 'prod'"),
-        ({"tags": [["prod"]]}, "tags: must be a list of strings"),
+        ({"tags": ["etl", ["prod"]]}, "tags.1: must be a string, not ['prod']"),
         ({"metadata": ["a"]}, "metadata: must be a mapping"),
         ({"title": 5}, "title: must be a string, not 5"),
         ({"subtitle": 5}, "subtitle: must be a string, not 5"),

@@ -48,6 +48,9 @@ def test_an_option_may_mean_a_parameter_of_its_function_or_what_others_call_it()
     [
         ("total", "steps"),
         ("stpes", "steps"),
+        ("totl", "steps"),
+        ("nmae", "title"),
+        ("base_ulr", "client"),
         ("titel", "title"),
         ("name", "title"),
         ("clinet", "client"),

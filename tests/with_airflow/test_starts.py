@@ -1,5 +1,6 @@
 """Starts that are refused, lost or late, and what they cost the account."""
 
+import itertools
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -73,6 +74,21 @@ def test_a_run_in_which_no_task_ran_ends_the_stream_that_its_first_task_started(
         body["content_state"]["subtitle"] for body in sandbox.ends("k-42" if "conf" in key else "nightly-20261127")
     ]
     assert ended.startswith("r1 · Done")
+
+
+@pytest.mark.parametrize(("key", "first"), [("k-{{ turn() }}", "k-0"), ("{{ task.task_id }}", "extract")])
+def test_a_key_that_renders_anew_each_time_is_that_of_the_start(
+    key: str, first: str, sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    turns = itertools.count()
+    shown = ActivitySmithEndStreamNotifier(key)
+    macros = {"turn": lambda: next(turns)}
+    dag = tagged("extract", "load", on_success_callback=shown, user_defined_macros=macros)
+    reporter: Any = dag.get_task("extract").on_execute_callback[-1]
+    run = Run(dag, reporter)
+    run.do("extract", "load")
+    shown(run.ended("success"))
+    assert [operation for _, _, operation in operations(sandbox, first)] == ["started", "updated", "ended"]
 
 
 def test_a_key_that_no_task_could_make_is_told(

@@ -1,5 +1,6 @@
 """Native rendering, keys that render to nothing, and what is checked when a DAG is parsed."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
@@ -336,6 +337,15 @@ def test_a_notifier_renders_texts_as_texts_too(sandbox: Sandbox) -> None:
     assert sandbox.ends("2026_11_27")[0]["content_state"]["title"] == "1,234"
 
 
+@pytest.mark.parametrize("collection", [set, frozenset, collections.deque, lambda tags: dict.fromkeys(tags).keys()])
+def test_a_collection_of_any_kind_is_rendered(collection: Callable[[list[str]], Any], sandbox: Sandbox) -> None:
+    assert executed(sandbox, KEY, tags=collection(["{{ run_id }}"]))["tags"] == ["airflow", RUN_ID]
+    metrics = collections.deque([Metric(label="Rows", value="{{ run_id }}")])
+    state = {"type": "stats", "title": "Nightly", "metrics": metrics}
+    shown = executed(sandbox, "stats", stream_key="stats", content_state=state)["content_state"]
+    assert shown["metrics"][0]["value"] == RUN_ID
+
+
 def test_the_output_of_a_task_is_resolved(sandbox: Sandbox) -> None:
     output = Output({"type": "progress", "title": "Nightly", "percentage": 5})
     assert executed(sandbox, KEY, content_state=output)["content_state"]["title"] == "Nightly"
@@ -407,6 +417,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"action": {"title": "{{ run_id }}", "typ": "open_url", "url": "https://x"}}, "action.type: is required"),
     ({"action": {"title": "{{ run_id }}", "type": "open_url", "url": "ftp://x"}}, "action.url: .*'ftp://x'"),
     ({"tags": ["{{ run_id }}", ""]}, "tags.1: must not be empty"),
+    ({"tags": ["{{ run_id }}", 3]}, "tags.1: must be a string, not 3"),
+    ({"tags": ["{{ run_id }}", None]}, "tags.1: must be a string, not None"),
+    ({"tags": {"{{ run_id }}", b"etl"}}, r"tags.\d: must be a string, not b'etl'"),
+    ({"content_state": {"title": "{{ run_id }}", "subtitle": None}}, "content_state.subtitle: is null; leave it out"),
+    ({"alert": {"title": "{{ run_id }}", "body": None}}, "alert.body: is null; leave it out"),
+    ({"metadata": {"day": "{{ ds }}", "table": None}}, "metadata.table: must be a string, a finite number"),
     ({"title": ["x"]}, "title: must be a string"),
     ({"subtitle": 5, "tags": ["{{ run_id }}"]}, "subtitle: must be a string"),
     ({"activitysmith_conn_id": None}, "activitysmith_conn_id: None is not the id of a connection"),
@@ -436,6 +452,7 @@ def test_what_is_wrong_is_said_when_the_dag_is_parsed(kind: Any, options: dict[s
         ({"content_state": {"type": "progress", "title": "t", "percentage": 101}}, "content_state.percentage"),
         ({"content_state": {"title": "t"}, "channels": "ops"}, "channels"),
         ({"content_state": {"title": "t"}, "stream_key": "a/b"}, "stream_key"),
+        ({"content_state": {"title": "{{ ds }}", "subtitle": None}}, "content_state.subtitle: is null"),
     ],
 )
 def test_what_is_wrong_with_a_state_is_said_when_the_dag_is_parsed(kind: Any, options: Any, words: str) -> None:

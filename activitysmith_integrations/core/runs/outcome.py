@@ -104,7 +104,7 @@ def check_options(
 ) -> None:
     """Refuse options that are misspelt or of the wrong kind.
 
-    What goes to the service as it is (buttons, states, tags) is checked with the request.
+    What goes to the service as it is (buttons, states) is checked with the request.
 
     Args:
         options: The options.
@@ -129,15 +129,19 @@ def check_options(
     for name, (fits, kind) in _KINDS.items():
         if options.get(name) is not None and not fits(options[name]):
             raise InvalidRequestError((name, f"must be {kind}, not {quoted(options[name])}"))
+    tags = options.get("tags")
+    wrong = [
+        (f"tags.{index}", f"must be a string, not {quoted(tag)}")
+        for index, tag in enumerate(() if tags is None else to_list(tags))
+        if not isinstance(tag, str)
+    ]
+    if wrong:
+        raise InvalidRequestError(*wrong)
 
 
 def given(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The options that were given: None as a value means not given."""
     return {name: value for name, value in (options or {}).items() if value is not None}
-
-
-def _is_list_of_strings(value: object) -> bool:
-    return isinstance(to_list(value), list) and all(isinstance(one, str) for one in to_list(value))
 
 
 # What the picture is made with, so that its kind must be right before the request can be checked.
@@ -146,6 +150,6 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "subtitle": (lambda value: isinstance(value, str), "a string"),
     "include_error": (lambda value: isinstance(value, bool), "True or False"),
     "start_unseen_failures": (lambda value: isinstance(value, bool), "True or False"),
-    "tags": (_is_list_of_strings, "a list of strings"),
+    "tags": (lambda value: isinstance(to_list(value), list), "a list of strings"),
     "metadata": (lambda value: isinstance(value, Mapping), "a mapping"),
 }
