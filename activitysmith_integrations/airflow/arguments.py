@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, MappingView, Sequence, Set as AbstractSet
+from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet, ValuesView
 from typing import Any, TypeAlias
 
 from activitysmith_integrations.core.errors import InvalidRequestError
@@ -12,7 +12,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 # Python and pydantic-core themselves stop at a few hundred; requests need five levels, and a webhook's body some more.
 _MAX_LEVELS = 100
-_COLLECTIONS = (Mapping, Sequence, AbstractSet, MappingView)
+_COLLECTIONS = (Mapping, Sequence, AbstractSet, ValuesView)
 _BYTES = (bytes, bytearray, memoryview)
 
 
