@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import UserString
 from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet, ValuesView
 from typing import Any, TypeAlias
 
@@ -12,8 +13,9 @@ Path: TypeAlias = tuple[str | int, ...]
 
 # Python and pydantic-core themselves stop at a few hundred; requests need five levels, and a webhook's body some more.
 _MAX_LEVELS = 100
-_COLLECTIONS = (Mapping, Sequence, AbstractSet, ValuesView)
-_BYTES = (bytes, bytearray, memoryview)
+# What the models take as a list, so that templates in it have to be found; and what only looks like it.
+_COLLECTIONS = (Sequence, AbstractSet, ValuesView)
+_NO_COLLECTIONS = (list, tuple, UserString, bytes, bytearray, memoryview)
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def plain(value: Any, path: Path) -> Any:
         value = value.to_wire()
     elif is_own_json(path):
         value = _in_json(value)
-    if not isinstance(value, _COLLECTIONS) or isinstance(value, _BYTES):
+    elif isinstance(value, _COLLECTIONS) and not isinstance(value, _NO_COLLECTIONS):
+        value = list(value)
+    if not isinstance(value, (Mapping, list, tuple)):
         return value
     if len(path) > _MAX_LEVELS:
         rule = f"is nested more than {_MAX_LEVELS} levels deep; it may hold itself"
@@ -57,7 +61,7 @@ def plain(value: Any, path: Path) -> Any:
         members = {_name(name): plain(member, (*path, _name(name))) for name, member in value.items()}
         return value if _same_objects(value, members) and _same_objects(value.values(), members.values()) else members
     entries = [plain(entry, (*path, index)) for index, entry in enumerate(value)]
-    return value if isinstance(value, (list, tuple)) and _same_objects(value, entries) else entries
+    return value if _same_objects(value, entries) else entries
 
 
 def is_own_json(path: Path) -> bool:

@@ -139,11 +139,11 @@ def target_of(callback: Callback, run: Run) -> Target:
 
 
 def _rendered_key(callback: Callback, written: str, run: Run, environment: jinja2.Environment) -> str:
-    if templates.is_template(written):
+    if templates.is_template(written) and (callback.reports_progress or not run.is_of_task):
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
         # It may name the present time or the task. And where no task ran, Airflow gives a DAG's callback nothing but
-        # the DAG, the run's id and the reason.
+        # the DAG, the run's id and the reason. Airflow forgets it where the run's first task is tried again.
         known = RunMemory(run).key(written)
         if known is not None:
             return known

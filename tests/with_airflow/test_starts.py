@@ -91,6 +91,19 @@ def test_a_key_that_renders_anew_each_time_is_that_of_the_start(
     assert [operation for _, _, operation in operations(sandbox, first)] == ["started", "updated", "ended"]
 
 
+def test_a_tasks_own_notifier_has_a_key_of_its_own_though_its_dags_is_written_alike(
+    sandbox: Sandbox, supervisor: Supervisor
+) -> None:
+    shown = ActivitySmithEndStreamNotifier("{{ task.task_id }}")
+    dag = tagged("extract", "load", on_success_callback=shown)
+    reporter: Any = dag.get_task("extract").on_execute_callback[-1]
+    run = Run(dag, reporter)
+    run.do("extract")
+    shown(run.context("load", -1, "failed"))
+    assert len(sandbox.ends("load")) == 1
+    assert sandbox.living() == ["extract"]
+
+
 def test_a_key_that_no_task_could_make_is_told(
     sandbox: Sandbox, supervisor: Supervisor, logged: Callable[[], str]
 ) -> None:

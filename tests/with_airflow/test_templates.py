@@ -4,11 +4,13 @@ import collections
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pydantic
 import pytest
@@ -344,6 +346,22 @@ def test_a_collection_of_any_kind_is_rendered(collection: Callable[[list[str]], 
     state = {"type": "stats", "title": "Nightly", "metrics": metrics}
     shown = executed(sandbox, "stats", stream_key="stats", content_state=state)["content_state"]
     assert shown["metrics"][0]["value"] == RUN_ID
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (date(2026, 11, 28), "2026-11-28"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (Decimal("1.50"), "1.50"),
+        (b"ab", "ab"),
+        ({"ab"}, ["ab"]),
+    ],
+)
+@pytest.mark.parametrize("output", [lambda body: body, lambda body: Output(body)])
+def test_a_webhooks_body_is_what_json_makes_of_it(value: Any, sent: Any, output: Any, sandbox: Sandbox) -> None:
+    action = {"type": "webhook", "title": "Again", "url": "https://ci.example/again", "body": {"a": value}}
+    assert executed(sandbox, KEY, action=output(action))["action"]["body"] == {"a": sent}
 
 
 def test_the_output_of_a_task_is_resolved(sandbox: Sandbox) -> None:
