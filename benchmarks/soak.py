@@ -103,6 +103,7 @@ class Watch:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60, help="how long (default: %(default)s)")
+    parser.add_argument("--plain", action="store_true", help="runs that nothing shows, to compare with")
     for name in ("airflow", "prefect"):
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"the folder of {name}'s programs")
     return parser.parse_args()
@@ -136,9 +137,10 @@ def _soak(home: Path, options: argparse.Namespace) -> None:
         while (now := time.monotonic() - began) < options.minutes * 60:
             if now >= number * _SECONDS_BETWEEN_RUNS:
                 fails = number % 3 == 0
-                dag = "chaos_followed" if number % 4 == 3 else "chaos_tagged"
+                shown = "chaos_followed" if number % 4 == 3 else "chaos_tagged"
+                dag, flow = ("chaos_plain", "chaos-plain/chaos") if options.plain else (shown, "chaos-shown/chaos")
                 airflow.trigger(dag, run_id=f"soak-{number}{'-fails' * fails}")
-                prefect.create_run("chaos-shown/chaos", fails=fails)
+                prefect.create_run(flow, fails=fails)
                 number += 1
             if now >= looked + _SECONDS_BETWEEN_LOOKS:
                 looked = now
