@@ -142,8 +142,8 @@ def _rendered_key(callback: Callback, written: str, run: Run, environment: jinja
     if templates.is_template(written) and (callback.reports_progress or not run.is_of_task):
         from activitysmith_integrations.airflow.run_memory import RunMemory
 
-        # It may name the present time or the task. And where no task ran, Airflow gives a DAG's callback nothing but
-        # the DAG, the run's id and the reason. Airflow forgets it where the run's first task is tried again.
+        # A template may name the present time or the task, and where no task ran Airflow gives a DAG's callback nothing
+        # but the DAG, the run's id and the reason. Once the first task is tried again, its XComs are gone.
         known = RunMemory(run).key(written)
         if known is not None:
             return known
